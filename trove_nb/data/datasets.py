@@ -394,9 +394,12 @@ def _of_query(judgements: Judgements, row: int) -> np.ndarray: return judgements
 # %% ../../nbs/15_data.datasets.ipynb #a1f2f30e
 def set_epoch(
     dataset, # a dataset of ours, or one that wraps some (Subset, ConcatDataset, ...)
-    epoch: int): # from 0
+    epoch: int,         # from 0
+    seed: int|None=None): # the run's seed; None leaves it
     "Move `dataset`, or every dataset inside it, to an epoch"
-    for d in leaf_datasets(dataset): d.set_epoch(epoch)
+    for d in leaf_datasets(dataset):
+        d.set_epoch(epoch)
+        if seed is not None: d.set_seed(seed)
 
 def leaf_datasets(
     dataset, # any dataset

@@ -11,7 +11,6 @@ import csv
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from inspect import signature
-from itertools import islice
 from numbers import Real
 from pathlib import Path
 

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, BitsAn
 from ..core.messages import DataError
 from ..core.registry import Registered, Registry
 from .arguments import ModelArguments
-from .checkpoint import read_json, read_settings, write_sentence_transformers
+from .checkpoint import read_json, read_settings
 from .pooling import POOLINGS
 
 # %% ../../nbs/25_modeling.encoders.ipynb #579b0905

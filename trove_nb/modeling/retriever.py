@@ -7,7 +7,6 @@ __all__ = ['logger', 'RetrieverOutput', 'PretrainedRetriever', 'BiEncoderRetriev
 
 # %% ../../nbs/27_modeling.retriever.ipynb #0b1c8aad
 import inspect
-import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager

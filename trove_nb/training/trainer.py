@@ -23,7 +23,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from ..core.files import atomic_write
 from ..core.messages import process_rank
 from ..data.collator import RetrievalCollator
-from ..data.datasets import data_seed_of, leaf_datasets
+from ..data.datasets import data_seed_of, leaf_datasets, set_epoch
 from ..evaluation.metrics import IRMetrics
 from ..modeling.gather import repeated_passages
 from ..modeling.losses import RetrievalLoss
@@ -62,9 +62,7 @@ class EpochCallback(TrainerCallback):
     "Tells the training data which epoch it is, and the run's seed"
     def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
         "Runs before the epoch's first batch is made, after a resume as well"
-        for leaf in leaf_datasets(train_dataloader.dataset):
-            leaf.set_seed(data_seed_of(args))
-            leaf.set_epoch(int(state.epoch or 0))
+        set_epoch(train_dataloader.dataset, int(state.epoch or 0), data_seed_of(args))
 
 # %% ../../nbs/40_training.trainer.ipynb #13f62f24
 def _own_generator(loader: DataLoader, seed: int) -> DataLoader:
