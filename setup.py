@@ -23,6 +23,6 @@ setup(
     package_data={cfg['lib_path']: ['*.pyi', 'py.typed', 'shipped/**/*']},
     install_requires=cfg['requirements'].split(),
     extras_require={'demo': cfg['demo_requirements'].split(), 'dev': cfg['dev_requirements'].split()},
-    entry_points={'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
+    entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
     zip_safe=False,
 )

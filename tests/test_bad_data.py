@@ -105,7 +105,6 @@ def test_bad_ids_asked(tmp_path, ids):
     ('q.tsv', 'q\td\tx\t1\ty\n', '5 columns and no header'),
     ('q.csv', 'q,d,1\n"q,d,1\n', 'line 2: broken quotes'),
     ('q.csv', '"q",d,1\nq,d\n', 'line 2: 2 columns'),
-    ('q.csv', 'q;d;1\n', 'no header'),
     ('q.csv', 'q,0,d,1\n', '4 columns and no header'),
     ('q.qrels', 'q 0 d 1\nq 0 d\n', 'line 2: 3 columns'),
     ('q.qrels', 'q 0 d one\n', "line 1: the score is 'one'"),
@@ -121,10 +120,56 @@ def test_bad_ids_asked(tmp_path, ids):
     ('q.jsonl', '{"_id": "q", "text": "t"}\n', 'no qrel loader takes this file'),
     ('q.jsonl', 'q d 1\n', 'line 1: this is no JSON'),
     ('q.pickle', b'\x80\x04N.', 'pickles are not read'),
-    ('q.parquet', b'PAR1\x00\xff\n\x00', 'no qrel loader takes this file'),
+    ('q.parquet', b'PAR1\x00\xff\n\x00', 'this is no Parquet file'),
     ('q.tsv.gz', gzip.compress(b'q\td\t1\n'*1000)[:-12], 'the gzip archive is broken'),
 ])
 def test_bad_qrels(tmp_path, name, content, says): refused(says, load_qrel, write(tmp_path, name, content))
+
+@pytest.mark.parametrize('name,content,says', [
+    ('q.jsonl', '{"qid": "q", "docid": "d", "score": 1}\n{"qid": "q", "docid": \n', 'line 2: this is no JSON'),
+    ('q.jsonl', '{"qid": ["q"], "docid": "d", "score": 1}\n', "line 1: ['q'] is no id"),
+    ('q.jsonl', '{"qid": "q", "docid": {"id": "d"}, "score": 1}\n', "line 1: {'id': 'd'} is no id"),
+    ('q.jsonl', '{"qid": "q", "docid": "d", "score": NaN}\n', 'line 1: this is no JSON'),
+    ('q.jsonl', '', 'q.jsonl: the file is empty'),
+    ('q.tsv', b'\xef\xbb\xbf', 'q.tsv'),
+    ('q.tsv', 'q\td\t1\nq\te\tNaN\n', "line 2: the score is 'NaN'"),
+    ('q.tsv', 'q\td\t1\nq\te\tinf\n', "line 2: the score is 'inf'"),
+    ('q.tsv', 'Query ID\tquery_id\tdocid\tscore\n1\t1\t2\t3\n', 'two columns could be the qid: Query ID, query_id'),
+    ('q.csv', 'qid,docid,Corpus ID,score\n1,2,2,3\n', 'two columns could be the docid: docid, Corpus ID'),
+    ('q.tsv', 'q\td\t1\nq e 1\n', 'Expected 3 columns delimited by tabs, as on line 1'),
+    ('q.tsv', 'q\td\t1\nq\te \t1\n', "line 2: blanks around the docid 'e '"),
+    ('q.csv', 'qid, docid, score\nq, d, 1\n', "line 2: blanks around the docid ' d'"),
+    ('q.tsv', 'q\ta\t1\nq\tb\t2\nq\tc\t3\n', 'put a header: score for labels, rank for ranks'),
+    ('q.tsv', 'qid\tdocid\trank\nq\ta\t1\nq\tb\t0\n', 'line 3: the rank is 0'),
+    ('q.run', 'q Q0 d 1 0.5 bm25\nq Q0 e 2\n', 'line 2: 4 columns'),
+    ('q.run', 'q Q0 d 1 0.5 bm25\nq Q0 e 2 high bm25\n', "line 2: the score is 'high'"),
+    ('q.pkl', b'\x80\x04N.', 'pickles are not read'),
+])
+def test_more_bad_qrels(tmp_path, name, content, says): refused(says, load_qrel, write(tmp_path, name, content))
+
+def test_bad_parquet_qrels(tmp_path):
+    path = tmp_path/'q.parquet'
+    for frame,says in ((dict(qid=[['q']], docid=['d'], score=[1]), 'qid has the type List'), (dict(qid=['q'], docid=['d'], score=[float('nan')]), 'row 0 (from 0): score is nan'),
+                       (dict(qid=['q'], docid=['d']), 'no column for the score'), (dict(qid=['q'], docid=[2.], score=[1]), 'docid has the type Float64')):
+        pl.DataFrame(frame).write_parquet(path)
+        refused(says, load_qrel, path)
+    pl.DataFrame({'query-id': ['q',None]}).write_parquet(path)
+    refused('row 1 (from 0): the query id is missing', load_qids, path)
+
+def test_no_file_to_read(tmp_path, monkeypatch):
+    refused('no qrel loader takes this folder', load_qrel, tmp_path)
+    (tmp_path/'qrels').mkdir()
+    refused('beir_folder(', load_qrel, tmp_path)
+    path = write(tmp_path, 'q.tsv', 'q\td\t1\n')
+    def locked(*args, **kwargs): raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr(type(path), 'open', locked) # root may read whatever the mode says
+    refused('q.tsv: the file cannot be read', load_qrel, path)
+
+def test_what_to_do_is_named_first(tmp_path):
+    "The list of formats begins with those that are read"
+    with pytest.raises(DataError) as e: load_qrel(write(tmp_path, 'q.xyz', 'what is this\n'))
+    told = str(e.value)
+    assert all(told.index(o)<told.index('pickled_qrel') for o in ('delimited_qrel','trec_qrel','jsonl_qrel','parquet_qrel'))
 
 @pytest.mark.parametrize('name,content,rows', [
     ('q.tsv', 'q\td\t1\r\nq\te\t0\r\n\r\n', [('q','d',1),('q','e',0)]),
@@ -136,6 +181,7 @@ def test_bad_qrels(tmp_path, name, content, says): refused(says, load_qrel, writ
     ('q.csv', 'q,d,1\n"a\nb","c,d",1\n', [('q','d',1),('a\nb','c,d',1)]),
     ('q.qrels', 'q\t0 d 1\n', [('q','d',1)]),
     ('q.csv', 'docid,score,qid\nd,2,q\n', [('q','d',2)]),
+    ('q.csv', 'q;d;1\n"a;b";"c\nd";2\n', [('q','d',1),('a;b','c\nd',2)]),
     ('q.TXT', 'q  d   2\n', [('q','d',2)]),
     ('q.txt', 'query-id corpus-id score\nq d 2\n', [('q','d',2)]),
     ('q.qrels', 'qid\tdocid\tscore\nq\td\t2\n', [('q','d',2)]),
@@ -145,6 +191,19 @@ def test_bad_qrels(tmp_path, name, content, says): refused(says, load_qrel, writ
     ('q.jsonl', '{"qid": 1, "docid": [2, "02"], "score": [1, 0.5]}\r\n\n', [('1','2',1.),('1','02',.5)]),
 ])
 def test_odd_qrels(tmp_path, name, content, rows): assert load_qrel(write(tmp_path, name, content)).rows()==rows
+
+@pytest.mark.parametrize('name,content,rows', [
+    ('q.jsonl', '{"qid": "0012", "docid": 12, "score": 1}\n{"qid": 12, "docid": "0012", "score": 0}\n', [('0012','12',1),('12','0012',0)]),
+    ('q.tsv', '0012\t12\t1\n12\t0012\t0\n', [('0012','12',1),('12','0012',0)]),
+    ('q.jsonl', '{"qid": "q", "docid": ["a","b"], "score": [1, 0.5]}\n', [('q','a',1.),('q','b',.5)]),
+    ('q.tsv', b'\xef\xbb\xbfqid\tdocid\tscore\r\nq\td\t1\r\n', [('q','d',1)]),
+    ('q.tsv', '#q\td#1\t1\n# x\t\u65e5\u672c\t2\n', [('#q','d#1',1),('# x','\u65e5\u672c',2)]),
+    ('q.tsv', 'q 1\td 1\t1\n', [('q 1','d 1',1)]),
+    ('q.tsv', 'q 0 d 1\n', [('q','d',1)]),
+    ('q.tsv', '7\t0\td\t1\n', [('7','d',1)]),
+    ('q', '301 Q0 d 1 -2.5 bm25\n', [('301','d',-2.5)]),
+])
+def test_more_odd_qrels(tmp_path, name, content, rows): assert load_qrel(write(tmp_path, name, content)).rows()==rows
 
 @pytest.mark.parametrize('frame,says', [
     (dict(qid=['q'], docid=['d']), 'no column for the score'),
@@ -186,7 +245,7 @@ def test_types_that_are_taken():
     refused('score is missing', as_triplets, pd.DataFrame({'qid': ['q'], 'docid': ['d'], 'score': [np.nan]}))
 
 @pytest.mark.parametrize('name,content,says', [
-    ('q.txt', 'qid\n1\n', "line 1: 'qid' looks like a header"),
+    ('q.txt', 'docid\n1\n', "line 1: 'docid' looks like a header"),
     ('q.txt', '1\n\n2\n', 'line 2: blank line'),
     ('q.jsonl', '{"_id": "a", "text": "A"}\n{"text": "B"}\n', 'line 2: None is no id'),
     ('q.jsonl', '{"docid": "a", "text": "A"}\n', 'no qid loader takes this file'),

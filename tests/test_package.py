@@ -1,4 +1,5 @@
 "What is built holds what is needed"
+import os
 import subprocess
 import sys
 import tarfile
@@ -35,3 +36,12 @@ def test_plain_install_needs_no_development_tools(wheel):
     needed = [line.split()[1] for line in metadata.splitlines() if line.startswith('Requires-Dist') and 'extra ==' not in line]
     assert any(n.startswith('torch') for n in needed)
     assert not any(n.startswith(('nbdev','pytest','jupyter','sentence-transformers')) for n in needed)
+
+def test_installed_command_runs(wheel, tmp_path):
+    installed = tmp_path/'installed'
+    subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', '--target', installed, wheel], check=True, capture_output=True, text=True)
+    command = lambda *args: subprocess.run([installed/'bin'/'trove-nb', *args], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ,'PYTHONPATH': str(installed),'TROVE_NB_CACHE': str(tmp_path/'cache')})
+    listed = command('cache', 'list')
+    assert (listed.returncode, listed.stdout) == (0, f'{tmp_path/"cache"}: 0.0 MB in 0 entries\n')
+    assert command('cash').returncode==2

@@ -20,9 +20,26 @@ def _homes() -> dict:
     functions = {name: mod for (home,_,name),mod in found if home==mod and not name.startswith('_') and '.scripts.' not in mod}
     return {**functions,'measures': 'trove_nb.evaluation.metrics','POOLINGS': 'trove_nb.modeling.pooling'}
 
+@cache
+def _patches() -> dict:
+    "Class name -> modules of its own room that patch methods on it"
+    from trove_nb._modidx import d
+    room,patches = lambda mod: mod.rpartition('.')[0],{}
+    for mod,symbols in d['syms'].items():
+        for name in {full.split('.')[-2] for full in symbols if full.count('.')==mod.count('.')+2}:
+            home = _homes().get(name, mod)
+            if home!=mod and room(home)==room(mod): patches.setdefault(name, set()).add(mod)
+    return patches
+
+def _whole(obj):
+    "A class with the methods that other modules patch on it and its bases"
+    for cls in getattr(obj, '__mro__', ()):
+        for mod in _patches().get(cls.__name__, ()): import_module(mod)
+    return obj
+
 def __getattr__(name):
     if name.startswith('_'): raise AttributeError(name)
-    if (home := _homes().get(name)): return globals().setdefault(name, getattr(import_module(home), name))
+    if (home := _homes().get(name)): return globals().setdefault(name, _whole(getattr(import_module(home), name)))
     if any(mod.startswith(f'{__name__}.{name}.') for mod in _homes().values()): return import_module(f'{__name__}.{name}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 

@@ -19,6 +19,7 @@ from fastcore.basics import patch
 
 from ..core.files import atomic_write
 from ..core.messages import DataError
+from ..data.qrels import as_triplets
 
 # %% ../../nbs/32_evaluation.trec.ipynb #338c56aa
 if TYPE_CHECKING: from pandas import DataFrame
@@ -90,12 +91,21 @@ def _one_word(text: str, what: str, where: Path) -> str:
     raise DataError(f'the {what} {text!r} is empty or holds white space', where=where, expected='one word, since white space parts the fields of a TREC file',
         repair='give it another id, or save the run with to_pandas()')
 
+def _as_run(found: object) -> Run:
+    if isinstance(found, Run): return found
+    if isinstance(found, dict): return Run.from_nested_dict(found)
+    frame = as_triplets(found, 'the run')
+    if (twice := frame.select('qid', 'docid').is_duplicated()).any(): raise DataError('passage {1!r} stands twice under query {0!r}'.format(*frame.row(twice.arg_max())), 'the run', repair='keep one of the two rows')
+    groups = frame.group_by('qid', maintain_order=True).agg('docid', 'score')
+    return Run.from_nested_dict({q: dict(zip(docids, scores)) for q,docids,scores in groups.rows()})
+
 def write_run(
     path: str|Path,      # the file to write, complete or not at all
-    run: Run,            # queries that found nothing leave no line
+    run: object,         # a `Run`, {query id: {passage id: score}} or a frame of them; queries that found nothing leave no line
     tag: str='trove_nb', # name of the system, the last field
 ):
     "Write a TREC run file"
+    run = _as_run(run)
     _one_word(tag, 'tag', path)
     with atomic_write(path) as temporary, temporary.open('w', encoding='utf-8', newline='\n') as f:
         for q,ids,scores in run:
