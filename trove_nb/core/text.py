@@ -10,6 +10,7 @@ __all__ = ['QUERY_ID_NAMES', 'PASSAGE_ID_NAMES', 'ID_NAMES', 'local_file', 'open
 import csv
 import gzip
 import io
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +43,7 @@ def local_file(
 ) -> Path:
     "Where the file is on this machine; files on the hub are fetched once and kept in the hub's cache"
     name = path.as_posix() if isinstance(path, Path) else str(path)
-    return _from_hub(name) if name.startswith('hf:/') else Path(path).expanduser()
+    return _from_hub(name) if name.startswith('hf:/') else Path(os.path.expanduser(path))
 
 # %% ../../nbs/03_core.text.ipynb #6d7b9d81
 class _Zstandard(io.RawIOBase):
