@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Optional
@@ -26,8 +25,8 @@ from torch.utils.data import Dataset
 
 from ..core.files import build_once, cache_folder, fingerprint as fingerprint_of
 from ..core.messages import DataError, some
-from .pipeline import MaterializedQRelConfig, QRelPipeline, query_seed, random_choice, rotating_window
-from .qrels import load_qrel
+from ..core.views import plain_html, settings_facts
+from .pipeline import MaterializedQRelConfig, QRelPipeline, qrel_rows, query_seed, random_choice, rotating_window
 from .records import RecordSet
 
 # %% ../../nbs/16_data.datasets.ipynb #9b1b09e9
@@ -51,6 +50,8 @@ class DataArguments:
     def to_dict(self) -> dict:
         "Field names and values"
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def _repr_html_(self) -> str: return settings_facts(self).html
 
 # %% ../../nbs/16_data.datasets.ipynb #bfe1bb62
 _CHOICES = dict(passage_selection_strategy=(None,'most_relevant','least_relevant','random'), on_missing=('error','drop'), on_overlap=('error','drop'))
@@ -151,8 +152,8 @@ class JudgementPool:
         positives: Optional['JudgementPool']=None, # what negatives must not be
         on_overlap: str='error',               # negatives among `positives`: 'error' or 'drop'
         num_proc: int|None=None,               # processes for loaders that can use several
-        read: Callable|None=None):             # used instead of `load_qrel`
-        self.pipelines = [QRelPipeline(c, queries, corpus, on_missing, positives, on_overlap, num_proc, read) for c in configs]
+        read_rows: Callable|None=None):        # used instead of `qrel_rows`
+        self.pipelines = [QRelPipeline(c, queries, corpus, on_missing, positives, on_overlap, num_proc, read_rows) for c in configs]
         self._queries,self._corpus,self._policies,self._positives = queries,corpus,(on_missing,on_overlap),positives
         self._open(self._entry())
 
@@ -344,6 +345,11 @@ def data_seed_of(
     return args.seed if getattr(args, 'data_seed', None) is None else args.data_seed
 
 # %% ../../nbs/16_data.datasets.ipynb #efda3db1
+@patch(as_prop=True)
+def query_ids(self: QRelDataset) -> list[str]:
+    "The query of each example"
+    return self.queries.names(self._query_rows)
+
 @patch
 def _example(self: QRelDataset, query_row: int, passage_rows: np.ndarray, labels: list, positive_rows: np.ndarray) -> dict:
     return dict(query=self.query_text(query_row), passage=self.passage_texts(passage_rows), label=labels,
@@ -366,9 +372,9 @@ def __repr__(self: QRelDataset):
 @patch
 def _repr_html_(self: QRelDataset):
     first,*notes = repr(self).split('\n')
-    pools = ''.join(f'<tr><td>{name}</td><td>{escape("; ".join(p.files for p in pool.pipelines))}</td><td>{len(pool.query_rows):,}</td><td>{int(pool.counts.sum()):,}</td></tr>' for name,pool in self.pools.items())
+    pools = ''.join(f'<tr><td>{name}</td><td>{plain_html("; ".join(p.files for p in pool.pipelines))}</td><td>{len(pool.query_rows):,}</td><td>{int(pool.counts.sum()):,}</td></tr>' for name,pool in self.pools.items())
     table = f'<table><thead><tr><th>pool</th><th>files</th><th>queries</th><th>judgements</th></tr></thead><tbody>{pools}</tbody></table>'
-    return f'<p>{escape(first)}</p>{table}<ul>{"".join(f"<li>{escape(n[2:])}</li>" for n in notes)}</ul>'
+    return f'<p>{plain_html(first)}</p>{table}<ul>{"".join(f"<li>{plain_html(n[2:])}</li>" for n in notes)}</ul>'
 
 # %% ../../nbs/16_data.datasets.ipynb #28daf1d2
 class BinaryDataset(QRelDataset):
@@ -386,11 +392,11 @@ class BinaryDataset(QRelDataset):
         positives,negatives = _as_configs(positive_configs),_as_configs(negative_configs)
         super().__init__(data_args, format_query, format_passage, positives+negatives, data_args_overrides, trainer)
         self._check_group(positives, negatives)
-        read = lru_cache(maxsize=1)(load_qrel) # positives and negatives are often in one file
-        share = dict(queries=self.queries, corpus=self.corpus, on_missing=self.data_args.on_missing, num_proc=num_proc, read=read)
+        read_rows = lru_cache(maxsize=1)(qrel_rows) # positives and negatives are often in one file
+        share = dict(queries=self.queries, corpus=self.corpus, on_missing=self.data_args.on_missing, num_proc=num_proc, read_rows=read_rows)
         self._positives,self._negatives = JudgementPool(positives, **share),None
         if self.data_args.group_size>1: self._negatives = JudgementPool(negatives, positives=self._positives, on_overlap=self.data_args.on_overlap, **share)
-        read.cache_clear()
+        read_rows.cache_clear()
         for n in (n for pool in self.pools.values() for n in pool.notes): self.note(n)
         self._query_rows = self._match()
 
@@ -475,6 +481,7 @@ class MultiLevelDataset(QRelDataset):
         super().__init__(data_args, format_query, format_passage, configs, data_args_overrides, trainer)
         self._pool = JudgementPool(configs, self.queries, self.corpus, self.data_args.on_missing, num_proc=num_proc)
         self.corpus.name_rank()
+        self._query_rows = self._pool.query_rows
         for n in self._pool.notes: self.note(n)
         size,counts = self.data_args.group_size or 0,self._pool.counts
         if (counts<size).any(): self.note(f'{some(self.queries.names(self._pool.query_rows[counts<size]), "query")} with fewer than {size} passages: groups repeat some, which loss and metrics then count once')

@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['SEVERITIES', 'ROLES', 'Finding', 'LintReport', 'GradeTrend', 'grade_trend', 'token_lengths', 'lint', 'SeenText',
-           'ModelInput', 'what_the_model_sees']
+           'seen_text', 'ModelInput', 'what_the_model_sees']
 
 # %% ../../nbs/19_data.lint.ipynb #a40ad767
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from html import escape
 from itertools import combinations
 from math import log, sqrt
 from typing import Any
@@ -21,6 +20,7 @@ import polars as pl
 from fastcore.basics import patch
 
 from ..core.messages import DataError
+from ..core.views import plain_html
 from .collator import RetrievalCollator
 from .datasets import DataArguments, QRelDataset, leaf_datasets
 from .pipeline import MaterializedQRelConfig, QRelPipeline
@@ -85,9 +85,9 @@ def __repr__(self: LintReport): return '\n'.join([self.summary(), *(f'{f.severit
 def _repr_html_(self: LintReport):
     cell = lambda o: f'<td style="text-align:left;vertical-align:top;padding:2px 8px">{o}</td>'
     def row(f):
-        listed = '<br>'.join(f'<code>{escape(e)}</code>' for e in f.examples)
-        severity = escape(f.severity) if f.severity=='note' else f'<b>{escape(f.severity)}</b>'
-        return f'<tr>{"".join(map(cell, (severity,escape(f.kind),escape(f.where),f"{f.count:,} of {f.of:,}",escape(f.says),listed,escape(f.repair))))}</tr>'
+        listed = '<br>'.join(f'<code>{plain_html(e)}</code>' for e in f.examples)
+        severity = plain_html(f.severity) if f.severity=='note' else f'<b>{plain_html(f.severity)}</b>'
+        return f'<tr>{"".join(map(cell, (severity,plain_html(f.kind),plain_html(f.where),f"{f.count:,} of {f.of:,}",plain_html(f.says),listed,plain_html(f.repair))))}</tr>'
     head = ''.join(f'<th style="text-align:left;padding:2px 8px">{o}</th>' for o in ('severity','kind','where','count','what','examples','repair'))
     return f'<p>{self.summary()}</p><table style="font-size:12px"><thead><tr>{head}</tr></thead><tbody>{"".join(map(row, self))}</tbody></table>'
 
@@ -416,7 +416,15 @@ class SeenText:
         prefix = [f'  put before the text: {self.before!r}'] if self.before else []
         return '\n'.join([f'{self.name} ({len(self.ids)} of {self.limit or "any number of"} tokens)', f'  {" ".join(self.tokens)}', *prefix, *lost])
 
-def _seen(name, tokenizer, ids, raw, text, limit) -> SeenText:
+def seen_text(
+    name: str,      # for the reader, such as 'query q1'
+    tokenizer,      # of transformers
+    ids: list[int], # what became of the text, without padding
+    raw: str,       # the text before it was formatted
+    text: str,      # the formatted text
+    limit: int|None=None, # tokens allowed
+) -> SeenText:
+    "A text as the model gets it: its tokens, what was put before it, and what was cut"
     tokens = tokenizer.convert_ids_to_tokens(ids)
     special = [i in set(tokenizer.all_special_ids) for i in ids]
     at = text.find(raw) if raw else -1
@@ -454,12 +462,12 @@ class ModelInput(Sequence):
     def __repr__(self): return '\n'.join(map(str, self))
 
     def _repr_html_(self):
-        mark = lambda token,special: f'<b style="opacity:.55">{escape(token)}</b>' if special else f'<span style="border-bottom:1px solid">{escape(token)}</span>'
-        lost = lambda o: f' <s style="opacity:.55">{escape(_clip(o, 200))}</s>' if o.strip() else ''
+        mark = lambda token,special: f'<b style="opacity:.55">{plain_html(token)}</b>' if special else f'<span style="border-bottom:1px solid">{plain_html(token)}</span>'
+        lost = lambda o: f' <s style="opacity:.55">{plain_html(_clip(o, 200))}</s>' if o.strip() else ''
         def row(t):
             shown = lost(t.cut[0])+' '.join(map(mark, t.tokens, t.special))+lost(t.cut[1])
-            before = f'<br><i>put before the text:</i> <code>{escape(t.before)}</code>' if t.before else ''
-            return f'<tr><td style="text-align:left;vertical-align:top">{escape(t.name)}<br>{len(t.ids)} of {t.limit or "any"} tokens</td><td style="text-align:left">{shown}{before}</td></tr>'
+            before = f'<br><i>put before the text:</i> <code>{plain_html(t.before)}</code>' if t.before else ''
+            return f'<tr><td style="text-align:left;vertical-align:top">{plain_html(t.name)}<br>{len(t.ids)} of {t.limit or "any"} tokens</td><td style="text-align:left">{shown}{before}</td></tr>'
         return f'<table><tbody>{"".join(map(row, self))}</tbody></table>'
 
 def what_the_model_sees(
@@ -476,4 +484,4 @@ def what_the_model_sees(
     texts = [(f'query {e["query_id"]}',ids(batch['query'])[0],_raw(dataset.queries, e['query_id'], e['query']),e['query'],args.query_max_len)]
     for row,id_,label,text in zip(ids(batch['passage']), e['passage_id'], e['label'], e['passage']):
         texts.append((f'passage {id_}, label {label:g}',row,_raw(dataset.corpus, id_, text),text,args.passage_max_len))
-    return ModelInput([_seen(name, tokenizer, row, raw_text, text, limit) for name,row,raw_text,text,limit in texts])
+    return ModelInput([seen_text(name, tokenizer, row, raw_text, text, limit) for name,row,raw_text,text,limit in texts])

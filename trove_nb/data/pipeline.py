@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['PathOrPaths', 'GROUP_CHOICES', 'MaterializedQRelConfig', 'query_seed', 'shuffle_keys', 'rotating_window',
-           'random_choice', 'take_random', 'QRelPipeline', 'Stage', 'StepCounts']
+           'random_choice', 'take_random', 'QRelPipeline', 'Stage', 'qrel_rows', 'StepCounts']
 
 # %% ../../nbs/13_data.pipeline.ipynb #3bec22a0
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from hashlib import blake2b
@@ -19,8 +20,9 @@ from fastcore.basics import patch
 
 from ..core.files import fingerprint as fingerprint_of, fingerprint_file
 from ..core.messages import DataError, some
+from ..core.views import Facts, settings_facts
 from ..core.text import local_file
-from .qrels import as_triplets, available_loaders, load_qids, load_qrel
+from .qrels import as_triplets, available_loaders, load_qids, load_qrel, qrel_pieces
 from .records import RecordSet, snapshot
 from .training_rows import training_rows_format
 
@@ -55,12 +57,14 @@ class MaterializedQRelConfig:
         "Field names and values"
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+    def _repr_html_(self) -> str: return settings_facts(self).html
+
 # %% ../../nbs/13_data.pipeline.ipynb #adb5545a
 GROUP_CHOICES = ('group_top_k','group_bottom_k','group_first_k','group_random_k')
 
 def _as_path(given, field: str) -> str:
     if isinstance(given, Path): given = given.as_posix().replace('hf:/', 'hf://', 1) if given.parts[:1]==('hf:',) else str(given)
-    if isinstance(given, str): return str(Path(given).expanduser()) if given.startswith('~') else given
+    if isinstance(given, str): return os.path.expanduser(given) if given.startswith('~') else given
     if given is None or field in ('corpus_cache','query_cache'): raise DataError(f'{field} is {given!r:.80}', where='MaterializedQRelConfig', expected='a path or a list of paths')
     if field in ('corpus_path','query_path'): return snapshot(given)
     if type(given) is dict: return snapshot(as_triplets(given, field))
@@ -123,6 +127,7 @@ def _keep_bounds(cfg, t):
     return t.filter(low & high)
 
 def _keep_filtered(cfg, t):
+    if not t.height: return t
     kept = _column(cfg.filter_fn, t, 'filter_fn')
     if kept.null_count() or not (kept.dtype==pl.Boolean or kept.dtype.is_numeric()):
         raise DataError(f'it gave {kept.dtype} values, {kept.null_count()} of them empty', where='filter_fn', expected='True or False for each judgement')
@@ -258,16 +263,16 @@ class QRelPipeline:
         positives=None,                 # what negatives must not be: has `pairs()`, a frame of query and passage rows
         on_overlap: str='error',        # negatives among `positives`: 'error' or 'drop'
         num_proc: int|None=None,        # processes for loaders that can use several
-        read: Callable|None=None):      # used instead of `load_qrel`, such as one that remembers
+        read_rows: Callable|None=None): # used instead of `qrel_rows`, such as one that remembers
         if not config.qrel_path: raise DataError('no qrel_path is given', where='MaterializedQRelConfig', repair='name the file that holds the judgements')
         self.config,self.on_missing,self.positives,self.on_overlap,self._num_proc = config,on_missing,positives,on_overlap,num_proc
-        self._queries,self._corpus,self._candidates,self.notes,self._load = queries,corpus,None,[],read or load_qrel
+        self._queries,self._corpus,self._candidates,self.notes,self._read_rows = queries,corpus,None,[],read_rows or qrel_rows
 
     @property
     def files(self) -> str: return ', '.join(self.config.qrel_path)
 
     def _read(self) -> pl.DataFrame:
-        parts = [self._load(path, num_proc=self._num_proc) for path in self.config.qrel_path]
+        parts = [load_qrel(path, self._num_proc) for path in self.config.qrel_path]
         return (pl.concat(parts, how='vertical_relaxed') if len(parts)>1 else parts[0]).with_row_index('judgement')
 
 # %% ../../nbs/13_data.pipeline.ipynb #53ff3f00
@@ -277,11 +282,15 @@ def has_texts(self: QRelPipeline) -> bool:
     return bool(self.config.query_path and self.config.corpus_path)
 
 @patch
+def _open_records(self: QRelPipeline):
+    if self._queries is None: self._queries = RecordSet.open(self.config.query_path, 'query')
+    if self._corpus is None: self._corpus = RecordSet.open(self.config.corpus_path)
+
+@patch
 def _with_rows(self: QRelPipeline, t: pl.DataFrame) -> pl.DataFrame:
     "The rows of each judgement's query and passage, -1 for those without a text"
     cfg = self.config
-    if self._queries is None: self._queries = RecordSet.open(cfg.query_path, 'query')
-    if self._corpus is None: self._corpus = RecordSet.open(cfg.corpus_path)
+    self._open_records()
     return t.with_columns(query=_rows(t['qid'], self._queries, cfg.query_path, 'query'), passage=_rows(t['docid'], self._corpus, cfg.corpus_path, 'passage'))
 
 @patch
@@ -397,15 +406,35 @@ def run(self: QRelPipeline) -> pl.DataFrame: # judgement, qid, docid, score, and
     return t if self.config.score_transform is None else _transform(self.config, t)
 
 # %% ../../nbs/13_data.pipeline.ipynb #b54f180e
-@patch
-def _pieces(self: QRelPipeline) -> Iterator[pl.DataFrame]:
-    "What is read, some judgements at a time; each piece is let go when the next is asked for"
-    if self._corpus is None: self._corpus = RecordSet.open(self.config.corpus_path)
-    size = max(1<<19, len(self._corpus)>>2) # a look-up goes through all ids once
-    for path in self.config.qrel_path:
-        pieces = list(self._load(path, num_proc=self._num_proc).iter_slices(size))
-        while pieces: yield pieces.pop(0)
+def _gathered(pieces: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
+    "The same rows in pieces of at least `size`, but for the last"
+    parts,n = [],0
+    for piece in pieces:
+        parts.append(piece)
+        n += piece.height
+        if n>=size:
+            yield pl.concat(parts, how='vertical_relaxed')
+            parts,n = [],0
+    if parts: yield pl.concat(parts, how='vertical_relaxed')
 
+def _looked_up(path: str, queries: RecordSet, query_paths: tuple, corpus: RecordSet, corpus_paths: tuple, num_proc: int|None) -> Iterator[pl.DataFrame]:
+    "A file's judgements with the rows of query and passage"
+    size = np.int32 if max(len(queries), len(corpus))<2**31 else np.int64
+    for t in _gathered(qrel_pieces(path, num_proc), max(1<<19, len(corpus)>>2)):
+        yield t.with_columns(query=_rows(t['qid'], queries, query_paths, 'query').astype(size), passage=_rows(t['docid'], corpus, corpus_paths, 'passage').astype(size))
+
+def qrel_rows(
+    path: str,           # judgements, in a format that a loader takes
+    queries: RecordSet,  # has the query files
+    query_paths: tuple,  # those that this file's query ids are looked up in
+    corpus: RecordSet,   # has the passage files
+    corpus_paths: tuple, # those that this file's passage ids are looked up in
+    num_proc: int|None,  # processes for loaders that can use several
+) -> pl.DataFrame:       # query and passage (signed, -1 for ids that aren't found), score
+    "A file's judgements by row number, in their order"
+    return pl.concat((o.select('query', 'passage', 'score') for o in _looked_up(path, queries, query_paths, corpus, corpus_paths, num_proc)), how='vertical_relaxed', rechunk=True)
+
+# %% ../../nbs/13_data.pipeline.ipynb #ee3a61d1
 @patch(as_prop=True)
 def _needs_ids(self: QRelPipeline) -> bool:
     cfg = self.config
@@ -414,17 +443,26 @@ def _needs_ids(self: QRelPipeline) -> bool:
 _SMALL = {'query': pl.UInt32, 'passage': pl.UInt32}
 
 @patch
+def _pieces(self: QRelPipeline) -> Iterator[pl.DataFrame]:
+    "Judgements with the rows of query and passage: with ids, some at a time, if a step will look at ids, else a file at a time"
+    cfg = self.config
+    self._open_records()
+    known = self._queries,tuple(cfg.query_path),self._corpus,tuple(cfg.corpus_path),self._num_proc
+    for path in cfg.qrel_path:
+        if cfg.query_subset_path or cfg.filter_fn is not None: yield from _looked_up(path, *known)
+        else: yield self._read_rows(path, *known)
+
+@patch
 def _run_in_pieces(self: QRelPipeline) -> pl.DataFrame|None:
     "What `run` gives, as query, passage and score; None if there is anything to refuse or to note"
     steps,done = list(self._steps().items()),[]
-    until = 1+[name for name,_ in steps].index('texts found')
+    until = [name for name,_ in steps].index('texts found')
     for t in self._pieces():
-        for name,do in steps[:until]:
-            n,t = t.height,do(t)
-            if name=='texts found' and t.height<n: return None
+        for _,do in steps[:until]: t = do(t)
+        if t.select((pl.min_horizontal('query', 'passage')<0).any()).item(): return None
         done.append(t.select('query', 'passage', 'score').cast(_SMALL))
     t = pl.concat(done, how='vertical_relaxed', rechunk=True)
-    for name,do in steps[until:]:
+    for name,do in steps[until+1:]:
         n,t = t.height,do(t)
         if name in ('repeated pairs','positives left out') and t.height<n: return None
     if not t.height: return None
@@ -474,10 +512,14 @@ def steps(self: QRelPipeline): # pandas.DataFrame
     return pd.DataFrame([vars(r) for r in rows])
 
 @patch
-def __repr__(self: QRelPipeline): return f'QRelPipeline({self.files})\n{self.steps.to_string(index=False)}'
+def _facts(self: QRelPipeline) -> Facts:
+    return Facts('QRelPipeline', settings_facts(self.config).facts, [f'steps: {", ".join(["load",*self._steps()])}', 'preview() tells what each step leaves'])
 
 @patch
-def _repr_html_(self: QRelPipeline): return f'<p>{len(self.config.qrel_path)} file(s)</p>{self.steps.to_html(index=False)}'
+def __repr__(self: QRelPipeline): return self._facts().text
+
+@patch
+def _repr_html_(self: QRelPipeline): return self._facts().html
 
 # %% ../../nbs/13_data.pipeline.ipynb #8799da0a
 @patch(as_prop=True)

@@ -9,7 +9,6 @@ __all__ = ['Duplicates', 'Records', 'as_frame', 'snapshot', 'RecordSet']
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from html import escape
 from io import BytesIO
 from itertools import chain, islice
 from os.path import commonprefix
@@ -27,6 +26,7 @@ from fastcore.basics import patch
 from ..core.files import atomic_write, build_once, cache_folder, cache_writing, fingerprint, fingerprint_file
 from ..core.messages import DataError, progress, some
 from ..core.text import ID_NAMES, file_kind, id_string, json_object, local_file, open_text, parse_lines, separated_values
+from ..core.views import plain_html
 from .training_rows import training_rows_format, training_texts
 
 # %% ../../nbs/11_data.records.ipynb #d8bbf4b8
@@ -428,9 +428,9 @@ def duplicates(self: Records) -> Duplicates:
 def _clip(text: str|None, n: int=120) -> str: return '' if text is None else text if len(text)<=n else text[:n]+'…'
 
 def _preview(heading: str, shown: Iterable[dict]) -> str:
-    cells = lambda o: ''.join(f'<td style="text-align:left">{escape(_clip(o.get(k)))}</td>' for k in ('_id','title','text'))
+    cells = lambda o: ''.join(f'<td style="text-align:left">{plain_html(_clip(o.get(k)))}</td>' for k in ('_id','title','text'))
     rows = ''.join(f'<tr>{cells(o)}</tr>' for o in shown)
-    return f'<p>{escape(heading)}</p><table><thead><tr><th>id</th><th>title</th><th>text</th></tr></thead><tbody>{rows}</tbody></table>'
+    return f'<p>{plain_html(heading)}</p><table><thead><tr><th>id</th><th>title</th><th>text</th></tr></thead><tbody>{rows}</tbody></table>'
 
 @patch
 def __repr__(self: Records) -> str: return f'{self._n:,} records of {self.path}'
