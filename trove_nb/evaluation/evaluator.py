@@ -19,6 +19,7 @@ from fastcore.basics import patch
 from transformers import TrainingArguments
 
 from ..core.messages import DataError
+from ..core.views import settings_facts
 from .metrics import IRMetrics, Measured
 from .search import search
 from .trec import Run, write_metrics, write_run
@@ -35,6 +36,8 @@ class EvaluationArguments(TrainingArguments):
     ir_metrics_relevance_threshold: Optional[float] = field(default=None, metadata={'help': 'Labels from here on are relevant; 1 if not given.'})
     search_topk: Optional[int] = field(default=None, metadata={'help': 'Passages kept per query; the greatest cutoff if not given.'})
     report_to: Optional[str] = field(default='none', metadata={'help': 'Services to report to; none by default.'})
+
+    def _repr_html_(self) -> str: return settings_facts(self).html
 
     def __post_init__(self):
         folder = self.output_dir

@@ -209,7 +209,7 @@ class IRMetrics:
         else: names = [measures] if isinstance(measures, str) else sorted(measures) if isinstance(measures, (set,frozenset)) else list(measures)
         self.parts = list(dict.fromkeys(chain.from_iterable(map(metric_parts, names))))
         self.metric_ids = [_metric_id(*p) for p in self.parts]
-        self.relevance_threshold = relevance_threshold
+        self.relevance_threshold,self.latest = relevance_threshold,None # what a trainer last had measured, query by query
         self.reset_state()
 
     def reset_state(self):
@@ -352,6 +352,6 @@ def __call__(self: IRMetrics,
     "A trainer's `compute_metrics`: averages over all queries so far"
     if compute_result is None: self.reset_state()
     self.add_logits(eval_pred.predictions, eval_pred.label_ids)
-    averages = self.aggregate_results()
+    averages,self.latest = self.aggregate_results(),self.measured
     if compute_result: self.reset_state()
     return averages

@@ -12,6 +12,7 @@ import torch
 from fastcore.basics import patch
 
 from ..core.messages import DataError
+from ..core.views import settings_facts
 from .pooling import POOLINGS
 
 # %% ../../nbs/21_modeling.arguments.ipynb #0c758bb0
@@ -115,6 +116,9 @@ def updated(self: ModelArguments,
     if unknown: raise DataError(f'no field is called {unknown[0]!r}', where='ModelArguments', expected=f'one of {", ".join(self.to_dict())}')
     if len(both := {'dtype','torch_dtype'} & set(changes))==1: changes |= dict.fromkeys(('dtype','torch_dtype'), changes[both.pop()])
     return ModelArguments(**{**self.to_dict(), **changes})
+
+@patch
+def _repr_html_(self: ModelArguments) -> str: return settings_facts(self).html
 
 @patch
 def to_dict(self: ModelArguments) -> dict:

@@ -23,6 +23,7 @@ from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBas
 from transformers.utils import ModelOutput
 
 from ..core.messages import DataError, progress
+from ..core.views import Facts
 from ..data.tokenize import ends_texts, tokenize
 from .arguments import ModelArguments
 from .checkpoint import ST_POOLING, ending_tokenizer, model_folder, prefix_of, read_json, read_settings, write_sentence_transformers, write_settings
@@ -121,6 +122,15 @@ def config(self: PretrainedRetriever) -> PretrainedConfig:
     "The encoder's configuration, if it has one"
     return self.encoder.config
 
+@patch
+def _repr_html_(self: PretrainedRetriever) -> str:
+    sizes = [(p.numel(),p.requires_grad) for p in self.parameters()]
+    n,first,encoder = sum(s for s,_ in sizes),next(self.parameters(), None),self.encoder
+    facts = {'encoder': type(encoder).__name__, 'model': self.args.model_name_or_path, 'parameters': f'{n:,}, {sum(s for s,t in sizes if t)/max(n, 1):.1%} of them trained',
+        'weights': f'{first.dtype} on {first.device}' if first is not None else None, 'loss': type(self.loss).__name__ if self.loss is not None else None,
+        **{o: getattr(encoder, o, None) for o in ('pooling','normalize','query_prompt','passage_prompt')}}
+    return Facts(type(self).__name__, {k: v for k,v in facts.items() if v not in (None,'')}).html
+
 @patch(as_prop=True)
 def is_loaded_in_4bit(self: PretrainedRetriever) -> bool: return getattr(self.encoder, 'is_loaded_in_4bit', False)
 @patch(as_prop=True)
@@ -171,10 +181,17 @@ class BiEncoderRetriever(PretrainedRetriever):
         if q is None or p is None: return RetrieverOutput(query=q, passage=p)
         if self.training and is_distributed(): q,p,label,passage_key,positive_key = gather_batch(q, p, label, passage_key, positive_key)
         logits = self.similarity_fn(q, p)
-        loss = self._loss_of(logits, label, passage_key, positive_key, kwargs) if return_loss and self.loss is not None else None
+        loss = self.loss_of(logits, label, passage_key, positive_key, kwargs) if return_loss and self.loss is not None else None
         return RetrieverOutput(query=q, passage=p, loss=loss, logits=logits)
 
-    def _loss_of(self, logits, label, passage_key, positive_key, more):
+    def loss_of(self,
+        logits: Tensor,            # [Q, Q*G] scores
+        label: Tensor,             # [Q, G]
+        passage_key: Tensor|None,  # int64 [Q, G]
+        positive_key: Tensor|None, # int64 [Q, P], -1 padded
+        more: dict,                # further arguments of the loss, where it takes them
+    ) -> Tensor:
+        "The loss of scores, with the mask of cells that may be used"
         mask = None if passage_key is None else usable_cells(passage_key, positive_key if self.args.mask_known_positives else None)
         names,anything = _accepts(self.loss.forward)
         given = {k: v for k,v in {**more, 'mask': mask}.items() if anything or k in names}
