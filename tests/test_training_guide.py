@@ -150,7 +150,7 @@ def test_two_processes_equal_one(loss, guide_folder, tmp_path):
     for n in (1,2):
         out = tmp_path/f'{n}.json'
         command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(n), str(here/'launched'/'train_guide.py'), loss, str(8//n), str(out)]
-        env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join([str(here.parent), os.environ.get('PYTHONPATH', '')])}
+        env = {**os.environ, 'OMP_NUM_THREADS': '1', 'ACCELERATE_USE_CPU': 'true', 'PYTHONPATH': os.pathsep.join([str(here.parent), os.environ.get('PYTHONPATH', '')])}
         done = subprocess.run(command, cwd=guide_folder, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode==0, done.stderr[-3000:]
         runs[n] = json.loads(out.read_text())
