@@ -78,8 +78,10 @@ def test_command_line_and_back(cls):
     @given(objects(cls))
     def check(obj):
         held = Settings(obj)
-        # no parser of command lines can say None or an empty list, nor a list's item that looks like an option
-        if any(v is None or v==[] or isinstance(v, list) and any(o.startswith('-') for o in v) for v in held.changed.values()): return
+        # no parser of command lines can say None or an empty list, nor items of a list that look like options
+        if any(v is None or v==[] or isinstance(v, list) and len(v)>1 and any(o.startswith('-') for o in v) for v in held.changed.values()) or held.changed.get('include_num_input_tokens_seen') not in (None,'all','no'):
+            with pytest.raises(DataError): held.to_command_line()
+            return
         line = held.to_command_line()
         parsed, = HfArgumentParser(cls).parse_args_into_dataclasses(shlex.split(line))
         assert equal(parsed, obj), line
@@ -88,6 +90,12 @@ def test_command_line_and_back(cls):
             again.read(line)
             assert equal(again.build(), obj), line
     check()
+
+def test_what_is_true_by_default_is_put_out_as_transformers_does():
+    held = Settings(ModelArguments)
+    held.read('--no_mask_known_positives --use_peft')
+    parsed, = HfArgumentParser(ModelArguments).parse_args_into_dataclasses(['--no_mask_known_positives','--use_peft'])
+    assert held.build()==parsed and parsed.mask_known_positives is False
 
 @pytest.mark.parametrize('cls', CLASSES)
 def test_every_field_is_told_of(cls):

@@ -28,6 +28,7 @@ from .core.settings import Settings as Settings
 from .core.settings import expectation as expectation
 from .core.settings import field_specs as field_specs
 from .core.settings import fit as fit
+from .core.settings import read_each as read_each
 from .core.text import file_kind as file_kind
 from .core.text import id_string as id_string
 from .core.text import json_object as json_object
