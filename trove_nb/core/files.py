@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['cache_folder', 'atomic_write', 'atomic_folder', 'cache_writing', 'about_entry', 'damage', 'build_once',
-           'fingerprint_file', 'fingerprint', 'source_of']
+           'fingerprint_file', 'fingerprint', 'is_installed', 'source_of']
 
 # %% ../../nbs/01_core.files.ipynb #97852ebc
 import errno
@@ -204,7 +204,7 @@ def _expression_facts(expression) -> str:
     raise TypeError('a Polars expression with a Python function in it has no stable fingerprint: use Polars\' own expressions, or a function of a judgement')
 
 # %% ../../nbs/01_core.files.ipynb #67064acb
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
     "Is this module a part of Python, an installed package or this library, rather than the user's own?"
     if name=='__main__' or not (module := sys.modules.get(name)): return False
     if name.partition('.')[0]==__name__.partition('.')[0] or not getattr(module, '__file__', None): return True
@@ -226,7 +226,7 @@ def _function_facts(fn: Callable, seen: tuple=()) -> list:
     if isinstance(fn, types.BuiltinFunctionType): return [fn.__module__,fn.__qualname__]
     if not isinstance(fn, types.FunctionType): raise TypeError(f'a {type(fn).__name__} has no stable fingerprint: use a function, defined with def or lambda')
     if fn in seen: return ['again',fn.__qualname__]
-    if _is_installed(fn.__module__): return [fn.__module__,fn.__qualname__]
+    if is_installed(fn.__module__): return [fn.__module__,fn.__qualname__]
     codes = list(_codes(fn.__code__))
     closure = dict(zip(fn.__code__.co_freevars, (c.cell_contents for c in fn.__closure__ or ())))
     names = {n for c in codes for n in c.co_names}
@@ -238,7 +238,7 @@ def _function_facts(fn: Callable, seen: tuple=()) -> list:
 # %% ../../nbs/01_core.files.ipynb #240e6a76
 def _reached(o, seen: tuple, names: set[str]):
     "What a function takes from outside; of a module, the attributes whose names it uses"
-    if inspect.ismodule(o): return ['module',o.__name__,*([] if _is_installed(o.__name__) else [[n,_reached(getattr(o, n), seen, names)] for n in sorted(names) if hasattr(o, n)])]
+    if inspect.ismodule(o): return ['module',o.__name__,*([] if is_installed(o.__name__) else [[n,_reached(getattr(o, n), seen, names)] for n in sorted(names) if hasattr(o, n)])]
     return _function_facts(o, seen) if isinstance(o, (types.FunctionType,types.MethodType,partial,type)) else _canonical(o)
 
 def _is_plain(name: str, member) -> bool:
@@ -255,7 +255,7 @@ def _member_facts(member, seen: tuple):
 
 def _class_facts(cls: type, seen: tuple) -> list:
     "A class's name and, if it is the user's own, its bases and what stands in it"
-    if _is_installed(cls.__module__): return [cls.__module__,cls.__qualname__]
+    if is_installed(cls.__module__): return [cls.__module__,cls.__qualname__]
     if cls in seen: return ['again',cls.__qualname__]
     seen = (*seen,cls)
     if issubclass(cls, Enum): held = {o.name: _canonical(o.value) for o in cls}
