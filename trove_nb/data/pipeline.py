@@ -527,6 +527,7 @@ def fingerprint(self: QRelPipeline) -> str:
     "Digest of all that decides which judgements come out; `TypeError` for a function without source"
     paths = ('qrel_path','corpus_path','query_path','query_subset_path','corpus_cache','query_cache')
     settings = {k: v for k,v in self.config.to_dict().items() if k not in paths}
+    settings |= {k: float(settings[k]) for k in ('min_score','max_score') if settings[k] is not None} # 1 and 1.0 are one bound
     files = {k: [fingerprint_file(local_file(p)) for p in getattr(self.config, k)] for k in paths[:4]}
     loaders = [e.obj for e in available_loaders().entries if not e.ours]
     return fingerprint_of(settings, files, loaders)
