@@ -1,12 +1,13 @@
 "A small collection, a small encoder and a trainer of both, for tests in this process and others; as a script: folder, name, and what the trainer's arguments are to be"
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from trove_nb import (BinaryDataset, BiEncoderRetriever, DataArguments, IRMetrics, MaterializedQRelConfig, ModelArguments, MultiLevelDataset, RetrievalTrainer,
-    RetrievalTrainingArguments, tiny_encoder)
+from trove_nb import (BinaryDataset, BiEncoderRetriever, DataArguments, IRMetrics, MaterializedQRelConfig, ModelArguments, MultiLevelDataset, PretrainedEncoder,
+    RetrievalLoss, RetrievalTrainer, RetrievalTrainingArguments, run_rank, tiny_encoder)
 
 def write_collection(folder):
     texts = {f'd{i}': f'number {i} and word {i%7} of group {i%5}' for i in range(40)}
@@ -15,6 +16,16 @@ def write_collection(folder):
     (folder/'qrels.tsv').write_text(''.join(f'q{i}\td{(i+j)%40}\t{int(j==0)}\n' for i in range(24) for j in range(7)))
     tiny_encoder(folder/'tiny', list(texts.values()))
     return folder
+
+@contextmanager
+def kept_registrations():
+    "Encoders, losses and loaders that are defined within are forgotten after it: other tests count what there is"
+    from trove_nb.data.qrels import _LOADERS
+    registries = [RetrievalLoss.registry,PretrainedEncoder.registry,*_LOADERS.values()]
+    before = [list(o._entries) for o in registries]
+    try: yield
+    finally:
+        for registry,entries in zip(registries, before): registry._entries = entries
 
 def small_trainer(folder, name, **kw):
     torch.manual_seed(0)
@@ -27,8 +38,9 @@ def small_trainer(folder, name, **kw):
         disable_tqdm=True, save_strategy='no'), **kw})
     return RetrievalTrainer(model, args, train_dataset=train_set, eval_dataset=dev_set, processing_class=model.tokenizer, compute_metrics=IRMetrics(5))
 
-if __name__=='__main__':
+def main():
     trainer = small_trainer(Path(sys.argv[1]), sys.argv[2], **json.loads(sys.argv[3]))
     trainer.train()
     if trainer.is_world_process_zero(): torch.save(trainer.model.state_dict(), Path(trainer.args.output_dir)/'weights.pt')
-    if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
+
+if __name__=='__main__': run_rank(main, Path(sys.argv[1])/sys.argv[2])

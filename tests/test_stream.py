@@ -132,10 +132,13 @@ def test_nan_losses_are_seen(folder):
 def test_no_room_for_the_stream(folder, caplog, monkeypatch):
     "Training goes on; it is said once"
     trainer = small_trainer(folder, 'full', max_steps=3)
-    def full(*args, **kw): raise OSError(28, 'No space left on device')
+    opened = Path.open
+    def full(self, mode='r', *args, **kw):
+        if not mode.startswith('r'): raise OSError(28, 'No space left on device')
+        return opened(self, mode, *args, **kw)
     monkeypatch.setattr(Path, 'open', full)
     trainer.train()
-    assert trainer.state.global_step==3 and sum('No space left' in r.message for r in caplog.records)==1
+    assert trainer.state.global_step==3 and all(sum('No space left' in r.message for r in caplog.records if r.name==f'trove_nb.training.{o}')==1 for o in ('stream','record'))
 
 def started(folder, name, processes=1, **kw):
     launcher = [sys.executable] if processes==1 else [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(processes)]

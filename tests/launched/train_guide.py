@@ -1,4 +1,5 @@
 "A training script as a launcher starts it: the loss of each step and a digest of the final weights, written by the main process"
+import gc
 import json
 import os
 import sys
@@ -27,4 +28,6 @@ if trainer.is_world_process_zero():
     weights = {n: p.detach().double().norm().item() for n,p in model.named_parameters() if p.requires_grad}
     losses = [o['loss'] for o in trainer.state.log_history if 'loss' in o]
     out.write_text(json.dumps(dict(world_size=int(os.environ['WORLD_SIZE']), losses=losses, weights=[weights[n] for n in sorted(weights)])))
+del trainer, model
+gc.collect() # a model that holds the process group keeps its threads beyond Python's end
 if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
