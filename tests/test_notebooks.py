@@ -10,6 +10,8 @@ from nbdev.doclinks import nbglob
 from nbdev.process import NBProcessor
 from nbdev.processors import _default_exp
 
+from small_run import kept_registrations
+
 config = get_config()
 skipped_flags = set(config.tst_flags.split())
 exports = {'export','exports','exporti'}
@@ -29,5 +31,5 @@ def test_notebook(path, monkeypatch, tmp_path):
         name = f'{config.lib_path.name}.{module}'.removesuffix('.__init__')
         shell.user_ns.update({k: v for k,v in vars(import_module(name)).items() if not k.startswith('__')})
     try:
-        with working_directory(path.parent): shell.run_all(nb, exc_stop=True, preproc=skip)
+        with working_directory(path.parent),kept_registrations(): shell.run_all(nb, exc_stop=True, preproc=skip)
     except Exception: pytest.fail(shell.prettytb(fname=path), pytrace=False)
