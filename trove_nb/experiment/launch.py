@@ -51,19 +51,20 @@ def run_rank(
     "Run a training script's main function as one rank of a launch"
     folder = Path(sys.argv[0]).resolve().parent if folder is None else Path(folder)
     follow_parent()
-    try: return main()
+    try: main()
     except BaseException as e:
         if not isinstance(e, (KeyboardInterrupt,SystemExit)):
             told = f'rank {process_rank()}, {time.strftime("%Y-%m-%d %H:%M:%S")}\n{"".join(traceback.format_exception(e))}'
             with atomic_write(folder/_FAILURES/f'rank-{process_rank()}.txt') as aside: aside.write_text(told, encoding='utf-8', errors='backslashreplace')
         raise
-    finally: _leave_group()
+    _leave_group()
 
 def _leave_group():
     "Joins the group's threads while Python lives: models that hold the group are freed first, or a thread may abort the process at its exit"
-    gc.collect()
     distributed = sys.modules.get('torch') and sys.modules['torch'].distributed
-    if distributed and distributed.is_available() and distributed.is_initialized() and sys.exc_info()[0] is None: distributed.destroy_process_group()
+    if not (distributed and distributed.is_available() and distributed.is_initialized()): return
+    gc.collect()
+    distributed.destroy_process_group()
 
 # %% ../../nbs/52_experiment.launch.ipynb #7f3ca8ae
 _LAUNCH,_LOG = 'launch.json','launch.log'
@@ -110,9 +111,10 @@ class LaunchedRun:
 @patch(as_prop=True)
 def status(self: LaunchedRun) -> str:
     "starting, running, paused, finished, stopped, failed, or lost"
-    told = [r for r in self.stream.records if r['time']>=self.facts['created']]
+    stream = self.stream
+    told = [r for r in stream.records if r['time']>=self.facts['created']]
     end = next((r for r in reversed(told) if r['kind']=='end'), None)
-    if self.running: return self.stream.status if told and not end else 'starting' if not told else 'running'
+    if self.running: return stream.status if told and not end else 'starting' if not told else 'running'
     return 'failed' if self.failures else end['status'] if end else 'lost'
 
 @patch(as_prop=True)

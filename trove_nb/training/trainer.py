@@ -48,8 +48,9 @@ class RetrievalTrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         if self.trove_logging_mode not in LOGGING_MODES: raise ValueError(f'trove_logging_mode={self.trove_logging_mode!r}: expected one of {", ".join(map(repr, LOGGING_MODES))}')
-        if not torch.accelerator.is_available(): self.use_cpu = True # else ranks of a launch would not find each other
-        if not torch.accelerator.is_available(): self.dataloader_pin_memory = False # there is nothing to copy to, and torch would say so at each start
+        if not torch.accelerator.is_available():
+            self.use_cpu = True # else ranks of a launch would not find each other
+            self.dataloader_pin_memory = False # there is nothing to copy to, and torch would say so at each start
         super().__post_init__()
         self._settle_checkpointing()
 
