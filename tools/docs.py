@@ -1,0 +1,217 @@
+"""Build the documentation site from the notebooks, into `_docs`.
+
+    python tools/docs.py [--repository https://github.com/me/trove-nb] [--only 13_data tutorials/lora]
+
+Every notebook runs from top to bottom against the library, each in a process of its own, so each output on the site comes from this build.
+nbdev turns them into pages, smalldocs renders those, and every link between pages is checked. No page asks anything of the network."""
+import argparse
+import html
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from html.parser import HTMLParser
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from traceback import format_exception
+from urllib.parse import unquote, urldefrag, urlsplit
+
+os.environ.update(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false', IN_TEST='1')
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+sys.path[:0] = [str(Path.cwd()), str(Path.cwd()/'tests')]
+
+from execnb.nbio import mk_cell, read_nb, write_nb
+from execnb.shell import CaptureShell
+from fastcore.docments import DocmentTbl
+from fastcore.xtras import working_directory
+from latex2mathml.converter import convert as mathml
+from nbdev.config import get_config
+from nbdev.doclinks import nbglob
+from nbdev.process import NBProcessor, Processor
+from nbdev.processors import FilterDefaults, _default_exp, exec_show_docs
+from nbdev.showdoc import BasicMarkdownRenderer
+
+config = get_config()
+here,pages,site = (config.config_path/o for o in ('nbs','_site','_docs'))
+
+def page_name(path) -> str:
+    "The name under which nbdev links to a notebook: without its number"
+    return re.sub(r'^\d+[a-z]*_', '', Path(path).name)
+
+# Running the notebooks
+
+class TableRenderer(BasicMarkdownRenderer):
+    "A signature without comments, the docstring, and the comments as a table of the parameters"
+    def __init__(self, sym, *args, **kw):
+        name_late_types(sym)
+        super().__init__(sym, *args, **kw)
+
+    def _repr_markdown_(self):
+        head = f'---\n\n{source_link(self.sym)}\n\n{"#"*self.title_level} {self.nm}\n\n'
+        if self.sig is None: return f'{head}{self.docs}'
+        table = DocmentTbl(self.sym)._repr_markdown_()
+        return f'{head}```python\n{self.nm}{self._signature()}\n```\n\n{self.docs}\n\n{table}'
+
+    def _signature(self):
+        parameters = [re.sub(r'\b(?:\w+\.)+(?=\w)', '', str(o)) if '=' not in str(o) else str(o) for o in self.sig.parameters.values()]
+        one_line = f'({", ".join(parameters)})'
+        return one_line if len(one_line)<90 else '(\n    '+',\n    '.join(parameters)+')'
+
+def source_link(sym) -> str:
+    "Where the definition stands in the repository, as Markdown"
+    if isinstance(sym, property): sym = sym.fget
+    path = Path(inspect.getsourcefile(sym)).relative_to(config.config_path)
+    return f'[source]({config.git_url}/blob/{config.branch}/{path}#L{inspect.getsourcelines(sym)[1]}){{style="float:right; font-size:smaller"}}'
+
+def name_late_types(sym):
+    "An annotation may name a type whose module is imported late; for the page its name is enough"
+    if isinstance(sym, property): sym = sym.fget
+    while inspect.isfunction(sym):
+        try: return inspect.get_annotations(sym, eval_str=True)
+        except NameError as e: sym.__globals__[e.name] = type(e.name, (), {})
+
+class RunAgainstLibrary(Processor):
+    "Run every cell but the exported ones, whose names come from the generated module"
+    def begin(self):
+        module = _default_exp_of[self.nb.path_]
+        self.shell = CaptureShell(self.nb.path_)
+        self.shell.run_cell('from nbdev.showdoc import show_doc')
+        if module:
+            name = f'{config.lib_path.name}.{module}'.removesuffix('.__init__')
+            self.shell.user_ns.update({k: v for k,v in vars(import_module(name)).items() if not k.startswith('__') or inspect.isfunction(v)})
+
+    def cell(self, cell):
+        directives = cell.directives_ or {}
+        skipped = {'export','exports','exporti',*config.tst_flags.split()} & directives.keys()
+        if cell.cell_type!='code' or skipped or directives.get('eval:', [''])[0].lower()=='false': return
+        self.shell.cell(cell)
+        if self.shell.exc: raise RuntimeError(self.shell.prettytb(fname=self.nb.path_))
+
+_default_exp_of = {}
+
+class PageFilter(FilterDefaults):
+    "nbdev's steps, with the notebook run as a whole where nbdev runs its imports only"
+    def base_procs(self): return [RunAgainstLibrary if o is exec_show_docs else o for o in super().base_procs()]
+
+numbered = re.compile(r'(?<![\w.])\d+[a-z]*_(?=[\w.]+\.ipynb)')
+
+def as_page(nb):
+    "Exported cells stay on the page, folded; links go to the pages' names"
+    for cell in nb.cells:
+        if cell.cell_type=='markdown': cell.source = numbered.sub('', cell.source)
+        else: cell.source = re.sub(r'\A#\|\s*exporti?[ \t]*$', '#| exports', cell.source, flags=re.M)
+    nb.cells.append(mk_cell('<!-- the end -->', 'markdown')) # nbdev looks for a cell after each exported one
+    return nb
+
+def run_notebook(path: Path):
+    "Make one page; returns how long it took"
+    start,dest = time.time(),pages/path.relative_to(here).with_name(page_name(path))
+    config.d['renderer'] = 'tools.docs.TableRenderer'
+    nb = as_page(read_nb(path))
+    _default_exp_of[nb.path_] = _default_exp(nb)
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    with working_directory(path.parent): PageFilter()(nb)
+    nb.cells[0].source = re.sub(r'(?m)^output-file:.*\n', '', nb.cells[0].source) # the page has that name already
+    for cell in nb.cells:
+        if '#| exports' in cell.source or 'code-summary: "Exported source"' in cell.source:
+            cell.source = cell.source.replace('code-fold: show', 'code-fold: true').replace('Exported source', 'Source').replace('#| exports\n', '')
+    write_nb(nb, dest)
+    return time.time()-start
+
+def run_notebooks(paths, workers):
+    "Each in a process of its own, which finds the heavy imports done"
+    context = get_context('forkserver')
+    context.set_forkserver_preload(['torch','transformers','polars','matplotlib.pyplot','trove_nb','nbdev.showdoc','execnb.shell'])
+    with TemporaryDirectory() as cache:
+        os.environ['TROVE_NB_CACHE'] = cache
+        with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
+            jobs = {pool.submit(run_notebook, o): o.relative_to(here) for o in paths}
+            for job in as_completed(jobs):
+                failure = job.exception()
+                print(f'failed    {jobs[job]}\n{"".join(format_exception(failure))}' if failure else f'{job.result():6.1f} s  {jobs[job]}', flush=True)
+            failed = [str(name) for job,name in jobs.items() if job.exception()]
+    if failed: sys.exit(f'These notebooks do not run: {", ".join(failed)}')
+
+# Rendering
+
+def stage():
+    "The project that smalldocs renders: pages under the names that nbdev links to, pictures, style, and `_quarto.yml` with those names"
+    for path in here.rglob('*'):
+        if path.suffix in ('.svg','.png','.css') and 'runs' not in path.parts:
+            (pages/path.relative_to(here)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, pages/path.relative_to(here))
+    text = (here/'_quarto.yml').read_text()
+    (pages/'_quarto.yml').write_text(numbered.sub('', text))
+
+def links_mended(page: Path, text: str, repository: str) -> str:
+    "Links into our own site relative, links to the source where it can be seen, formulas as MathML"
+    up = '../'*(len(page.relative_to(site).parts)-1)
+    if repository: text = text.replace(config.git_url, repository.rstrip('/'))
+    else: text = re.sub(rf'<a [^>]*href="{re.escape(config.git_url)}[^"]*"[^>]*>source</a>', '', text)
+    text = text.replace(f'{config.doc_host}{config.doc_baseurl}/', up)
+    text = re.sub(r'<(?:link|script)[^>]*cdn\.jsdelivr\.net/npm/katex[^>]*>(?:</script>)?\s*', '', text)
+    formula = lambda m: mathml(html.unescape(m[2]), display='block' if m[1]=='display' else 'inline')
+    return re.sub(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', formula, text, flags=re.S)
+
+def render(repository):
+    if site.exists(): shutil.rmtree(site)
+    done = subprocess.run([sys.executable, '-m', 'smalldocs.cli', 'render', '--quiet', '--strict', pages], capture_output=True, text=True)
+    if done.returncode: sys.exit(f'smalldocs refuses the pages:\n{done.stdout}{done.stderr}')
+    shutil.copytree(pages/'_docs', site)
+    for path in site.rglob('*.html'): path.write_text(links_mended(path, path.read_text(), repository))
+    for path in site.rglob('*.css'): path.write_text(re.sub(r'@import\s+url\([^)]*fonts\.googleapis[^)]*\);?', '', path.read_text()))
+
+# Checking
+
+class _Links(HTMLParser):
+    "What a page links to, what it loads, and the places in it that can be linked to"
+    def __init__(self, text):
+        super().__init__()
+        self.links,self.loads,self.ids = [],[],set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag=='a' and attrs.get('href'): self.links.append(attrs['href'])
+        elif attrs.get('src') or tag=='link': self.loads.append(attrs.get('src') or attrs['href'])
+        self.ids.update(o for o in (attrs.get('id'), attrs.get('name')) if o)
+
+def broken_links() -> list[str]:
+    "Every link that leads nowhere in the site, and everything that a page would fetch from elsewhere"
+    parsed = {p: _Links(p.read_text()) for p in site.rglob('*.html')}
+    wrong = []
+    for page,found in parsed.items():
+        for link in found.links+found.loads:
+            name = f'{page.relative_to(site)}: {link}'
+            if urlsplit(link).scheme in ('http','https','mailto','data') or link.startswith('//'):
+                if link in found.loads and not link.startswith('data:'): wrong.append(f'{name} is loaded from the network')
+                continue
+            target,anchor = urldefrag(link)
+            path = (page.parent/unquote(urlsplit(target).path)).resolve() if target else page
+            if path.is_dir(): path = path/'index.html'
+            if not path.exists(): wrong.append(f'{name} does not exist')
+            elif anchor and path in parsed and unquote(anchor) not in parsed[path].ids: wrong.append(f'{name} has no such place')
+    return wrong
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--repository', default='', help='Where the source can be seen; without it pages have no links to it')
+    parser.add_argument('--only', nargs='*', default=[], help='Run these notebooks again, keep the pages of the others')
+    parser.add_argument('--workers', type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    notebooks = [p for p in nbglob(here, as_path=True) if not options.only or any(o in str(p) for o in options.only)]
+    if not options.only and pages.exists(): shutil.rmtree(pages)
+    run_notebooks(notebooks, options.workers)
+    stage()
+    render(options.repository)
+    wrong = broken_links()
+    if wrong: sys.exit('\n'.join([f'{len(wrong)} links are broken:', *wrong]))
+    print(f'{len(list(site.rglob("*.html")))} pages in {site}, every link leads somewhere; see them with: python -m http.server -d {site.name}')
+
+if __name__=='__main__': main()
