@@ -3,12 +3,13 @@ PYTHON ?= python3
 PY := .venv/bin/python
 QUIET_HUB := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help setup demo test lab export
+.PHONY: help setup demo test lab docs export
 
 help:
 	@echo 'make demo    fine-tune a small encoder on shipped data, before and after'
 	@echo 'make test    everything a change must pass'
 	@echo 'make lab     JupyterLab on the tutorials'
+	@echo 'make docs    the documentation site, into _docs; DOCS=--quick for a short one'
 	@echo 'make export  notebooks -> library, type stub, README'
 
 setup: .venv/.installed
@@ -32,3 +33,6 @@ lab: setup
 export: setup
 	PATH="$(CURDIR)/.venv/bin:$$PATH" nbdev_export
 	$(PY) tools/generate.py
+
+docs: setup
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) tools/docs.py $(DOCS)

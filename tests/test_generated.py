@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 root = Path(__file__).parent.parent
 
@@ -47,3 +48,11 @@ def test_public_names_have_one_home():
             if home==mod and not name.startswith('_') and '.scripts.' not in mod:
                 assert name not in seen, f'{name} is public in {seen.get(name)} and in {mod}'
                 seen[name] = mod
+
+def test_every_notebook_has_its_place_on_the_site():
+    "The sidebar is written by hand, for its order"
+    def listed(node):
+        if isinstance(node, str): yield node
+        else: yield from (o for part in (node if isinstance(node, list) else node['contents']) for o in listed(part))
+    there = list(listed(yaml.safe_load((root/'nbs'/'_quarto.yml').read_text())['website']['sidebar']))
+    assert sorted(there)==sorted(p.relative_to(root/'nbs').as_posix() for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)

@@ -1,6 +1,6 @@
 """Build the documentation site from the notebooks, into `_docs`.
 
-    python tools/docs.py [--repository https://github.com/me/trove-nb] [--only 13_data tutorials/lora]
+    python tools/docs.py [--repository https://github.com/me/trove-nb] [--only 13_data tutorials/lora] [--quick]
 
 Every notebook runs from top to bottom against the library, each in a process of its own, so each output on the site comes from this build.
 nbdev turns them into pages, smalldocs renders those, and every link between pages is checked. No page asks anything of the network."""
@@ -16,19 +16,21 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from html.parser import HTMLParser
 from importlib import import_module
+from inspect import Parameter
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from traceback import format_exception
+from typing import get_args
 from urllib.parse import unquote, urldefrag, urlsplit
 
-os.environ.update(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false', IN_TEST='1')
+os.environ.update(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false', TQDM_DISABLE='1')
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 sys.path[:0] = [str(Path.cwd()), str(Path.cwd()/'tests')]
 
 from execnb.nbio import mk_cell, read_nb, write_nb
 from execnb.shell import CaptureShell
-from fastcore.docments import DocmentTbl
+from fastcore.docments import docments
 from fastcore.xtras import working_directory
 from latex2mathml.converter import convert as mathml
 from nbdev.config import get_config
@@ -55,13 +57,25 @@ class TableRenderer(BasicMarkdownRenderer):
     def _repr_markdown_(self):
         head = f'---\n\n{source_link(self.sym)}\n\n{"#"*self.title_level} {self.nm}\n\n'
         if self.sig is None: return f'{head}{self.docs}'
-        table = DocmentTbl(self.sym)._repr_markdown_()
-        return f'{head}```python\n{self.nm}{self._signature()}\n```\n\n{self.docs}\n\n{table}'
+        return f'{head}```python\n{self.nm}{self._signature()}\n```\n\n{self.docs or ""}\n\n{self._table()}'
 
     def _signature(self):
-        parameters = [re.sub(r'\b(?:\w+\.)+(?=\w)', '', str(o)) if '=' not in str(o) else str(o) for o in self.sig.parameters.values()]
+        parameters = [str(o.replace(annotation=Parameter.empty)) for o in self.sig.parameters.values()]
         one_line = f'({", ".join(parameters)})'
         return one_line if len(one_line)<90 else '(\n    '+',\n    '.join(parameters)+')'
+
+    def _table(self):
+        known = docments(self.sym, full=True)
+        rows = [(f'`{name}`' if name!='return' else '*returns*', o['anno'], o['docment']) for name,o in known.items() if name!='self' and not (name=='return' and o['anno'] in (None, Parameter.empty))]
+        rows = [(name, '' if anno in (None, Parameter.empty) else f'`{short_type(anno)}`', comment or '') for name,anno,comment in rows]
+        if not any(anno or comment for _,anno,comment in rows): return ''
+        lines = [' | '.join(cell.replace('|', r'\|').replace('\n', ' ') for cell in row) for row in rows]
+        return '\n'.join(['| | type | |', '| --- | --- | --- |', *(f'| {o} |' for o in lines)])
+
+def short_type(annotation) -> str:
+    "A type as one writes it, without its modules"
+    text = annotation if isinstance(annotation, str) else annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
+    return re.sub(r'\b(?:\w+\.)+(?=\w)', '', text)
 
 def source_link(sym) -> str:
     "Where the definition stands in the repository, as Markdown"
@@ -203,11 +217,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repository', default='', help='Where the source can be seen; without it pages have no links to it')
     parser.add_argument('--only', nargs='*', default=[], help='Run these notebooks again, keep the pages of the others')
+    parser.add_argument('--quick', action='store_true', help='Tutorials take the few steps that they take in tests')
     parser.add_argument('--workers', type=int, default=os.cpu_count())
     options = parser.parse_args()
+    if options.quick: os.environ['IN_TEST'] = '1'
     notebooks = [p for p in nbglob(here, as_path=True) if not options.only or any(o in str(p) for o in options.only)]
     if not options.only and pages.exists(): shutil.rmtree(pages)
-    run_notebooks(notebooks, options.workers)
+    run_notebooks(sorted(notebooks, reverse=True), options.workers) # tutorials first: they take longest
     stage()
     render(options.repository)
     wrong = broken_links()
