@@ -42,6 +42,8 @@ from .core.text import parse_lines as parse_lines
 from .core.text import separated_values as separated_values
 from .core.views import Facts as Facts
 from .core.views import isolated_html as isolated_html
+from .core.views import notebook_names as notebook_names
+from .core.views import notebook_shell as notebook_shell
 from .core.views import plain_html as plain_html
 from .core.views import settings_facts as settings_facts
 from .core.views import visible_text as visible_text
@@ -133,6 +135,8 @@ from .evaluation.metrics import success_at as success_at
 from .evaluation.search import search as search
 from .evaluation.search import sort_keys as sort_keys
 from .evaluation.trec import Run as Run
+from .evaluation.trec import metrics_file as metrics_file
+from .evaluation.trec import read_metrics as read_metrics
 from .evaluation.trec import read_run as read_run
 from .evaluation.trec import write_metrics as write_metrics
 from .evaluation.trec import write_run as write_run
@@ -150,6 +154,8 @@ from .experiment.portable import Definition as Definition
 from .experiment.portable import Definitions as Definitions
 from .experiment.portable import definition_of as definition_of
 from .experiment.portable import is_own as is_own
+from .experiment.portable import names_used as names_used
+from .experiment.portable import python_of as python_of
 from .experiment.runs import Reproduction as Reproduction
 from .experiment.runs import RunComparison as RunComparison
 from .experiment.runs import compare_runs as compare_runs

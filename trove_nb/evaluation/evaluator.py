@@ -22,7 +22,7 @@ from ..core.messages import DataError
 from ..core.views import settings_facts
 from .metrics import IRMetrics, Measured
 from .search import search
-from .trec import Run, write_metrics, write_run
+from .trec import Run, metrics_file, write_metrics, write_run
 
 # %% ../../nbs/33_evaluation.evaluator.ipynb #00eadb4a
 if TYPE_CHECKING: from pandas import DataFrame
@@ -157,11 +157,11 @@ def evaluate(self: RetrievalEvaluator,
         repair='MultiLevelDataset(data_args, qrel_config=...)')
     run = self.search(dataset)
     result = EvaluationResult(self.compute_metrics.evaluate(run.to_nested_dict(), dataset.get_qrel_nested_dict()), run)
-    if self.args.output_dir: self._write(result, Path(self.args.output_dir)/'evaluation_results'/display_name)
+    if self.args.output_dir: self._write(result, metrics_file(self.args.output_dir, display_name))
     return result
 
 @patch
-def _write(self: RetrievalEvaluator, result: EvaluationResult, folder: Path):
+def _write(self: RetrievalEvaluator, result: EvaluationResult, path: Path):
     "The averages as JSON, the run in TREC's format"
-    write_metrics(folder/'metrics.json', {**result.metrics, **result.counts})
-    write_run(folder/'run.trec', result.run)
+    write_metrics(path, {**result.metrics, **result.counts})
+    write_run(path.with_name('run.trec'), result.run)

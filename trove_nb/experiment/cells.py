@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..core.files import atomic_write
 from ..core.messages import DataError
+from .portable import names_used, python_of
 
 # %% ../../nbs/55_experiment.cells.ipynb #265ec624
 _MARK = re.compile(r'\s*#\|\s*script\s*\n?')
@@ -31,16 +32,14 @@ def _bound(tree: ast.Module) -> set[str]:
     names |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
     return names|{(a.asname or a.name).split('.')[0] for n in ast.walk(tree) if isinstance(n, (ast.Import,ast.ImportFrom)) for a in n.names}
 
-def _read(tree: ast.Module) -> set[str]: return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-
 def _source(cell: dict) -> str: return ''.join(cell['source'])
 
 # %% ../../nbs/55_experiment.cells.ipynb #f63e2aca
 def _left_behind(marked: list[ast.Module], others: dict[int,str]) -> tuple[str,int]|None:
     "A name that the script reads and only another cell binds, and that cell's number"
-    missing = set().union(*map(_read, marked))-set().union(*map(_bound, marked))-set(dir(builtins))
+    missing = set().union(*map(names_used, marked))-set().union(*map(_bound, marked))-set(dir(builtins))
     for i,source in others.items():
-        try: found = missing & _bound(ast.parse('\n'.join('' if o.lstrip().startswith(('%','!')) else o for o in source.split('\n'))))
+        try: found = missing & _bound(ast.parse(python_of(source)))
         except SyntaxError: continue
         if found: return sorted(found)[0],i
     return None

@@ -25,7 +25,7 @@ from fastcore.basics import patch
 from ..core.files import atomic_folder, atomic_write, cache_folder, fingerprint_file
 from ..core.messages import DataError, process_rank
 from ..core.settings import Settings, name_of
-from ..core.views import Facts, isolated_html
+from ..core.views import Facts, isolated_html, notebook_names
 from ..data.collator import RetrievalCollator
 from ..data.datasets import BinaryDataset, DataArguments, MultiLevelDataset
 from ..data.pipeline import MaterializedQRelConfig
@@ -84,10 +84,6 @@ class Experiment:
     def dev_overrides(self) -> dict: return dict(group_size=self.dev_group_size, passage_selection_strategy='most_relevant')
 
 # %% ../../nbs/53_experiment.experiment.ipynb #d5b8fd53
-def _notebook_names() -> Mapping:
-    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
-    return shell.user_ns if shell is not None else {}
-
 def _like(e: Experiment, **changes) -> Experiment:
     "A copy with changes, which knows the same names"
     made = replace(e, **changes)
@@ -97,7 +93,7 @@ def _like(e: Experiment, **changes) -> Experiment:
 @patch(as_prop=True)
 def names(self: Experiment) -> Mapping:
     "Names of functions: those of the definitions it was loaded with, or the notebook's"
-    return self.__dict__.get('_names') or _notebook_names()
+    return self.__dict__.get('_names') or notebook_names()
 
 @patch(as_prop=True)
 def code(self: Experiment) -> str:
@@ -117,7 +113,7 @@ def from_text(cls: Experiment,
     names: Mapping|None=None, # of functions; None: the notebook's
 ) -> Experiment:
     "The experiment that a text tells of; `DataError` with all that is wrong"
-    settings = Settings(cls, _notebook_names() if names is None else names)
+    settings = Settings(cls, notebook_names() if names is None else names)
     settings.read(text)
     if settings.errors: raise DataError('; '.join(f'{k}: {m}' for k,m in settings.errors.items()), 'Experiment', 'what Experiment(...) or its YAML say')
     return settings.build()
@@ -209,13 +205,12 @@ def to_command_line(self: Experiment) -> str:
     "What differs from the defaults, quoted for a shell; `DataError` for what no line can say, such as functions"
     lines,own = [Settings(getattr(self, part)).to_command_line() for part in _PARTS],Settings(self)
     if lost := [k for k in own.changed if k not in _PARTS and k in own.uncodable]: raise DataError(f'{lost[0]} can\'t be said on a command line', 'Experiment', 'plain values', 'write a config.yaml with export')
-    plain = {k: v for k,v in (json.loads(json.dumps(_plain_sources(self)))).items() if k in own.changed}
+    plain = {k: v for k,v in _plain_sources(self).items() if k in own.changed}
     words = [w for k,v in plain.items() for w in (f'--{k}',*([json.dumps(v, ensure_ascii=False)] if k in _ROLES else map(str, v) if isinstance(v, list) else [str(v)]))]
     return ' '.join([o for o in lines if o]+([shlex.join(words)] if words else []))
 
 def _plain_sources(experiment: Experiment) -> dict:
-    changed = lambda c: {k: v for k,v in Settings(c).changed.items()}
-    found = {role: [changed(c) for c in getattr(experiment, role)] for role in _ROLES}
+    found = {role: [Settings(c).changed for c in getattr(experiment, role)] for role in _ROLES}
     functions = [f'{role}.{k}' for role,cs in found.items() for c in cs for k,v in c.items() if callable(v) or hasattr(v, 'meta')]
     if functions: raise DataError(f'{functions[0]} can\'t be said on a command line', 'Experiment', 'plain values', 'write a config.yaml with export')
     return {**found, 'dev_group_size': experiment.dev_group_size, 'cutoffs': experiment.cutoffs}
@@ -397,9 +392,8 @@ def _facts_at_export(e: Experiment) -> dict:
 
 def _texts_of(e: Experiment, defined: Definitions, settled: Experiment, num_processes: int, kinds: Sequence[str]) -> dict[str,str]:
     import yaml
-    names = {k: v for k,v in defined._seen.items()}
     dump = lambda o: yaml.safe_dump(o, sort_keys=False, allow_unicode=True)
-    return {CONFIG_FILE: settled.to_yaml(names), 'train.py': train_script(bool(e.graded), bool(e.dev), bool(e.test), bool(defined.sources)), 'launch.sh': launch_script(num_processes), 'accelerate.yaml': dump(accelerate_config(num_processes)),
+    return {CONFIG_FILE: settled.to_yaml(defined.named), 'train.py': train_script(bool(e.graded), bool(e.dev), bool(e.test), bool(defined.sources)), 'launch.sh': launch_script(num_processes), 'accelerate.yaml': dump(accelerate_config(num_processes)),
         'README.md': launch_recipes(), EXPORT_FILE: json.dumps(_facts_at_export(e), indent=1, ensure_ascii=False), **({DEFINITIONS_FILE: defined.text} if defined.sources else {}), **{f'{o}.yaml': dump(accelerate_config(max(2, num_processes), kind=o)) for o in kinds}}
 
 @patch
@@ -470,7 +464,10 @@ def _checkpoint(e: Experiment) -> str|None:
 def _warn_of_changes(folder: Path):
     "Say which files are no longer what they were at export"
     try: facts = json.loads((folder/EXPORT_FILE).read_text(encoding='utf-8'))
-    except (OSError,ValueError): return
+    except FileNotFoundError: return
+    except (OSError,ValueError) as e:
+        logger.warning(f'{folder/EXPORT_FILE} can\'t be read ({type(e).__name__}: {e}), so whether the data are those of the export is not known')
+        return
     changed = [p for p,was in facts['files'].items() if not Path(p).is_file() or fingerprint_file(p)!=was]
     if changed: logger.warning(f'{len(changed)} files of the data are not what they were when the experiment was exported: {", ".join(changed[:3])}')
 
@@ -557,7 +554,7 @@ def launch(self: Experiment,
 ) -> LaunchedRun:
     "Export the experiment and train it in processes of its own; returns at once"
     run = _launch_folder(self.export(folder, num_processes, overwrite=overwrite), num_processes, overrides, **launching)
-    if show and _notebook_names(): run.show()
+    if show and notebook_names(): run.show()
     return run
 
 # %% ../../nbs/53_experiment.experiment.ipynb #3144a94b

@@ -6,15 +6,16 @@
 __all__ = ['run_summary', 'run_folders', 'runs', 'RunComparison', 'compare_runs', 'Reproduction', 'reproduce']
 
 # %% ../../nbs/54_experiment.runs.ipynb #aae0885b
-import json
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.messages import DataError
 from ..core.views import Facts, isolated_html
+from ..evaluation.trec import metrics_file, read_metrics
 from ..training.record import read_record
 from ..training.stream import STREAM_FILE, RunStream, read_stream
 from .experiment import CONFIG_FILE, DEFINITIONS_FILE, EXPORT_FILE, Differences, differences
@@ -28,18 +29,12 @@ def _last(stream: RunStream, name: str) -> float|None:
     values = stream.series(name)[1]
     return float(values[-1]) if len(values) else None
 
-def _test_metrics(folder: Path) -> dict[str,float]:
-    path = folder/'evaluation_results'/'test'/'metrics.json'
-    try: found = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError,ValueError): return {}
-    return {f'test_{k}': v for k,v in found.items() if isinstance(v, float)}
-
 def run_summary(
     folder: str|Path, # a run folder
 ) -> dict[str,object]:
     "A run as one row: what it was, how far it came, its last and best dev metrics, its test metrics"
     folder = Path(folder)
-    stream,record = read_stream(folder),_record_or_problem(folder)
+    stream,record,tested = read_stream(folder),_or_problem(read_record, folder),_or_problem(read_metrics, metrics_file(folder, 'test'))
     first,(done,total,_) = stream.of_kind('start')[:1],stream.progress
     seconds = next((r['seconds'] for r in reversed(stream.records) if r['kind']=='step'), None)
     facts = dict(name=folder.name, status=stream.status, started=first[0]['time'] if first else None, minutes=None if seconds is None else seconds/60, steps=done, of=total, processes=(stream.start or {}).get('processes'))
@@ -47,10 +42,11 @@ def run_summary(
     made = dict(model=model.get('base'), loss_function=model.get('loss'), seed=record.get('seed'), learning_rate=args.get('learning_rate'), commit=git and git['commit'][:10])
     dev = {m: (_last(stream, m),stream.series(m)[1]) for m in stream.metrics if not m.endswith('_time')}
     metrics = {k: v for m,(last,values) in dev.items() for k,v in ((m,last),(f'best_{m}',(min if 'loss' in m else max)(values) if len(values) else None))}
-    return {**facts, **made, 'loss': _last(stream, 'loss'), **metrics, **_test_metrics(folder), 'folder': str(folder), **({'problem': record['problem']} if 'problem' in record else {})}
+    return {**facts, **made, 'loss': _last(stream, 'loss'), **metrics, **{f'test_{k}': v for k,v in tested.items() if isinstance(v, float)}, 'folder': str(folder),
+        **({'problem': problem} if (problem := record.get('problem') or tested.get('problem')) else {})}
 
-def _record_or_problem(folder: Path) -> dict:
-    try: return read_record(folder) or {}
+def _or_problem(read: Callable, path: Path) -> dict:
+    try: return read(path) or {}
     except DataError as e: return {'problem': str(e)}
 
 # %% ../../nbs/54_experiment.runs.ipynb #1bc22fad

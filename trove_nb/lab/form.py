@@ -21,7 +21,7 @@ from fastcore.basics import patch
 
 from ..core.messages import DataError
 from ..core.settings import FieldSpec, Settings, call_text, expectation, field_specs, inner_class
-from ..core.views import isolated_html, visible_text
+from ..core.views import isolated_html, notebook_names, visible_text
 from ..data.datasets import DataArguments
 from ..data.pipeline import MaterializedQRelConfig
 from ..data.preview import preview
@@ -141,18 +141,12 @@ def _show(self: FieldRow, value: object):
     finally: self._busy = False
 
 # %% ../../nbs/63_lab.form.ipynb #9d3ee9a7
-def _user_names() -> Mapping:
-    "A notebook's variables"
-    import sys
-    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
-    return shell.user_ns if shell is not None else {}
-
 class Form:
     "A dataclass's fields as widgets; `.value` is the object, `.code` the Python that makes it"
     def __init__(self,
         of: object,                    # a dataclass, or an instance
         namespace: Mapping|None=None): # names that code may use; None: the notebook's variables
-        self.settings,self._rows,self._widget = Settings(of, _user_names() if namespace is None else namespace),{},None
+        self.settings,self._rows,self._widget = Settings(of, notebook_names() if namespace is None else namespace),{},None
         offered = next((o for c,o in _OFFERED.items() if issubclass(self.settings.cls, c)), {})
         for name,names in offered.items(): self.settings.specs = {**self.settings.specs, name: replace(self.settings.specs[name], offered=names)}
         self.groups = grouped_fields(self.settings)
@@ -401,7 +395,7 @@ class CompoundForm:
     def __init__(self,
         of: object,                    # a dataclass with dataclasses in its fields, or an instance
         namespace: Mapping|None=None): # names that code may use; None: the notebook's variables
-        self.cls,self._namespace,self._widget = of if isinstance(of, type) else type(of),_user_names() if namespace is None else namespace,None
+        self.cls,self._namespace,self._widget = of if isinstance(of, type) else type(of),notebook_names() if namespace is None else namespace,None
         self.own = Form(of, self._namespace)
         self.kinds = _parts_of(self.own.settings.specs)
         self.own.groups = {g: kept for g,names in self.own.groups.items() if (kept := [o for o in names if o not in self.kinds]) or g=='Main'}

@@ -24,7 +24,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..core.messages import DataError
-from ..core.views import isolated_html, visible_text
+from ..core.views import isolated_html, notebook_shell, visible_text
 from .charts import Chart, Line, Mark, charts_figure, charts_html, run_colour, short_number, smoothing_span
 from ..training.stream import RunControl, RunStream
 
@@ -215,10 +215,8 @@ logger = logging.getLogger(__name__)
 
 def in_notebook() -> bool:
     "Whether somebody could see widgets: IPython with a kernel, and ipywidgets"
-    if 'IPython' not in sys.modules: return False
     from importlib.util import find_spec
-    from IPython import get_ipython
-    return getattr(get_ipython(), 'kernel', None) is not None and find_spec('ipywidgets') is not None
+    return getattr(notebook_shell(), 'kernel', None) is not None and find_spec('ipywidgets') is not None
 
 # %% ../../nbs/62_lab.live.ipynb #0da2479f
 def route_to_subshell(

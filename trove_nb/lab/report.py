@@ -13,6 +13,7 @@ from pathlib import Path
 from ..core.files import atomic_write
 from ..core.messages import DataError
 from ..core.views import isolated_html
+from ..evaluation.trec import metrics_file, read_metrics
 from ..training.record import read_record
 from ..training.stream import read_stream
 from .live import RunCurves, run_report
@@ -38,14 +39,13 @@ table{border-collapse:collapse;font-size:13px;margin:6px 0 18px}td,th{border-bot
 h2{font-size:17px;margin:26px 0 4px}summary{cursor:pointer}@media (prefers-color-scheme:dark){body{color:#ddd;background:#181818}}'''
 
 def _results(folder: Path, stream) -> dict[str,str]:
-    import json
     rows = {}
     for name in stream.metrics:
         values = stream.series(name)[1]
         baseline = next((b['values'][name] for b in stream.baselines.values() if name in b['values']), None)
         if values: rows[name.removeprefix('eval_') if name!='eval_loss' else name] = f'{values[-1]:.4f}'+('' if baseline is None else f' (before training {baseline:.4f})')
-    try: tested = json.loads((folder/'evaluation_results'/'test'/'metrics.json').read_text(encoding='utf-8'))
-    except (OSError,ValueError): tested = {}
+    try: tested = read_metrics(metrics_file(folder, 'test'))
+    except DataError as e: return {**rows, 'test': str(e)}
     return {**rows, **{f'test {k}': f'{v:.4f}' for k,v in tested.items() if isinstance(v, float)}}
 
 def run_page(

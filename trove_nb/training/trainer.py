@@ -10,7 +10,6 @@ __all__ = ['LOGGING_MODES', 'logger', 'RetrievalTrainingArguments', 'EpochCallba
 import logging
 import os
 import shutil
-import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -27,7 +26,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from ..core.files import atomic_write
 from ..core.messages import process_rank
-from ..core.views import settings_facts
+from ..core.views import notebook_shell, settings_facts
 from ..data.collator import RetrievalCollator
 from ..data.datasets import data_seed_of, leaf_datasets, set_epoch
 from ..evaluation.metrics import IRMetrics, Measured
@@ -166,8 +165,7 @@ def train(self: RetrievalTrainer, *args, **kwargs):
 
 def _view(trainer: RetrievalTrainer):
     "A panel, where a kernel could show one; it is looked up by its name, since nothing here needs it"
-    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
-    return nullcontext() if getattr(shell, 'kernel', None) is None else import_module('trove_nb.lab.live').shown_live(trainer)
+    return nullcontext() if getattr(notebook_shell(), 'kernel', None) is None else import_module('trove_nb.lab.live').shown_live(trainer)
 
 @patch
 def _train(self: RetrievalTrainer, *args, **kwargs):
