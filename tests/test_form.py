@@ -55,3 +55,10 @@ def test_no_import_goes_in_a_circle():
             if isinstance(node, ast.ImportFrom) and node.level and node.module}
     order = list(TopologicalSorter(graph).static_order())
     assert order.index(('core','registry'))<order.index(('modeling','losses'))
+
+def test_exported_cells_are_short_as_a_rule():
+    "Half of them have ten lines at most, imports left aside"
+    bodies = [ast.parse(c.source) for path in nbglob(as_path=True) for c in filter(exported, code_cells(read_nb(path)))]
+    sizes = [len({line for node in ast.walk(b) for line in range(getattr(node, 'lineno', 1), getattr(node, 'end_lineno', 1)+1)}) for b in bodies
+        if not all(isinstance(o, (ast.Import,ast.ImportFrom)) for o in b.body)]
+    assert sorted(sizes)[len(sizes)//2]<=10

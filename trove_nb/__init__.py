@@ -31,6 +31,7 @@ def _patches() -> dict:
             if home!=mod and room(home)==room(mod): patches.setdefault(name, set()).add(mod)
     return patches
 
+# %% ../nbs/90_init.ipynb #dfb7cd6d
 def _whole(obj):
     "A class with the methods that other modules patch on it and its bases"
     for cls in getattr(obj, '__mro__', ()):

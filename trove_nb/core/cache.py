@@ -39,6 +39,7 @@ class CacheEntry:
         "Whether a process left this while it was building"
         return _TEMPORARY.fullmatch(self.name) is not None
 
+# %% ../../nbs/04_core.cache.ipynb #90277137
 def _is_ours(name: str) -> bool:
     left = _TEMPORARY.fullmatch(name)
     return not name.endswith('.lock') and bool(left or not name.startswith('.')) and bool(_FINGERPRINTED.search(left[1] if left else name))
@@ -51,6 +52,7 @@ def _size(path: Path) -> int:
         return sum(map(_size, path.iterdir()))
     except FileNotFoundError: return 0
 
+# %% ../../nbs/04_core.cache.ipynb #13235188
 def _made_from(path: Path):
     if path.parent.name!='fingerprints': return about_entry(path).get('made_from')
     try: return orjson.loads(path.read_bytes())['path']
@@ -62,7 +64,7 @@ def _kinds() -> list[Path]:
     root = cache_folder()
     return [k for k in sorted(root.iterdir()) if k.is_dir() and not k.is_symlink()] if root.is_dir() else []
 
-# %% ../../nbs/04_core.cache.ipynb #13235188
+# %% ../../nbs/04_core.cache.ipynb #380c173a
 class CacheEntries(list):
     "A list of `CacheEntry`, shown as a table"
     @property
@@ -73,6 +75,7 @@ class CacheEntries(list):
         import pandas as pd
         return pd.DataFrame([(e.kind,e.name,e.bytes/1e6,e.modified,e.made_from) for e in self], columns=['kind','name','MB','modified','made_from'])
 
+# %% ../../nbs/04_core.cache.ipynb #eb3a418e
 def cache_entries() -> CacheEntries:
     "All entries of the cache folder, by kind, the latest first"
     found = []
@@ -92,6 +95,7 @@ def _from_text(made_from) -> str:
     parts = made_from if isinstance(made_from, list) else [made_from]
     return '' if made_from is None else ', '.join(map(str, parts))
 
+# %% ../../nbs/04_core.cache.ipynb #a4593a70
 @patch
 def __repr__(self: CacheEntries) -> str:
     lines = [f'{cache_folder()}: {_mb(self.bytes)} in {_count(self)}']
@@ -138,6 +142,7 @@ def _chosen(kinds: str|Iterable[str]|None, older_than_days: float|None) -> Cache
     latest = datetime.now()-timedelta(days=older_than_days or 0)
     return CacheEntries(e for e in cache_entries() if e.kind in wanted and (older_than_days is None or e.modified<latest))
 
+# %% ../../nbs/04_core.cache.ipynb #5bb19c69
 def clear_cache(
     kinds: str|Iterable[str]|None=None, # such as 'records'; None means all
     older_than_days: float|None=None,   # only entries that were built longer ago

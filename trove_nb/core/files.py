@@ -46,6 +46,7 @@ def _discard(path: Path):
     if path.is_dir() and not path.is_symlink(): shutil.rmtree(path)
     else: path.unlink(missing_ok=True)
 
+# %% ../../nbs/01_core.files.ipynb #d3f13750
 @contextmanager
 def atomic_write(
     path: str|Path, # the file to appear, or to be replaced
@@ -86,6 +87,7 @@ _NOT_OURS = (errno.EROFS,errno.EACCES,errno.EPERM,errno.ENOTDIR)
 
 def _is_beneath(path, folder: Path) -> bool: return path is None or Path(os.fsdecode(path)).absolute().is_relative_to(folder.absolute())
 
+# %% ../../nbs/01_core.files.ipynb #899bd9f3
 @contextmanager
 def cache_writing(
     folder: Path, # in the cache
@@ -115,6 +117,7 @@ def about_entry(
     try: return orjson.loads((Path(folder)/_ABOUT).read_bytes())
     except (FileNotFoundError,NotADirectoryError,orjson.JSONDecodeError): return {}
 
+# %% ../../nbs/01_core.files.ipynb #06a0ff50
 def damage(
     folder: str|Path, # a cache entry that `build_once` made
 ) -> str|None:
@@ -129,6 +132,7 @@ def damage(
 # %% ../../nbs/01_core.files.ipynb #e77ae229
 _logger = logging.getLogger(__name__)
 
+# %% ../../nbs/01_core.files.ipynb #773ee4a8
 def build_once(
     folder: str|Path,                # the cache entry; its name holds the fingerprint of all that it is made from
     build: Callable[[Path],object],  # called with an empty folder to fill
@@ -165,6 +169,7 @@ def _remember(memo: Path, what: dict):
         with atomic_write(memo) as temporary: temporary.write_bytes(orjson.dumps(what))
     except OSError as e: _logger.warning('the fingerprint of %s can\'t be remembered, so it will be read again: %s', what['path'], e)
 
+# %% ../../nbs/01_core.files.ipynb #a2108eeb
 def fingerprint_file(
     path: str|Path, # a file
 ) -> str:
@@ -184,6 +189,7 @@ def fingerprint(
     "Hex digest of settings (BLAKE2b, 128 bits), equal in every process; `TypeError` for what has no stable form"
     return hashlib.blake2b(orjson.dumps(_canonical(parts), option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
+# %% ../../nbs/01_core.files.ipynb #9ca5559e
 def _canonical(o):
     if o is None or isinstance(o, (str,bool)): return o
     if isinstance(o, (int,float)): return [type(o).__name__,repr(o)]
@@ -219,6 +225,7 @@ def _codes(code) -> Iterator[types.CodeType]:
 
 def _constant(o): return repr(o) if o is Ellipsis or isinstance(o, complex) else _canonical(o)
 
+# %% ../../nbs/01_core.files.ipynb #240e6a76
 def _function_facts(fn: Callable, seen: tuple=()) -> list:
     if isinstance(fn, partial): return ['partial',_function_facts(fn.func, seen),_canonical(fn.args),_canonical(fn.keywords)]
     if isinstance(fn, types.MethodType): return ['method',_canonical(fn.__self__),_function_facts(fn.__func__, seen)]
@@ -235,7 +242,7 @@ def _function_facts(fn: Callable, seen: tuple=()) -> list:
     shown = [[c.co_code.hex(),*(_constant(o) for o in c.co_consts if not inspect.iscode(o))] for c in codes]
     return [source_of(fn),shown,_canonical(fn.__defaults__),_canonical(fn.__kwdefaults__),reached]
 
-# %% ../../nbs/01_core.files.ipynb #240e6a76
+# %% ../../nbs/01_core.files.ipynb #3ab989e3
 def _reached(o, seen: tuple, names: set[str]):
     "What a function takes from outside; of a module, the attributes whose names it uses"
     if inspect.ismodule(o): return ['module',o.__name__,*([] if is_installed(o.__name__) else [[n,_reached(getattr(o, n), seen, names)] for n in sorted(names) if hasattr(o, n)])]
@@ -253,6 +260,7 @@ def _member_facts(member, seen: tuple):
     if isinstance(member, types.FunctionType) and inspect.unwrap(member).__code__.co_filename=='<string>': return 'made by dataclass from its fields'
     return _reached(member, seen, set())
 
+# %% ../../nbs/01_core.files.ipynb #55f2b3c9
 def _class_facts(cls: type, seen: tuple) -> list:
     "A class's name and, if it is the user's own, its bases and what stands in it"
     if is_installed(cls.__module__): return [cls.__module__,cls.__qualname__]

@@ -44,6 +44,7 @@ def process_rank() -> int:
     "This process's rank under a distributed launcher, 0 without one"
     return int(os.environ.get('RANK', 0))
 
+# %% ../../nbs/02_core.messages.ipynb #6d45ff32
 def progress(
     items: Iterable,        # what to go through
     desc: str,              # what is being done, such as 'encoding passages'

@@ -70,6 +70,7 @@ class Registry:
 class UnknownNameError(ValueError):
     "A name that no entry of a registry has"
 
+# %% ../../nbs/00_core.registry.ipynb #dd166766
 @patch
 def __getitem__(self: Registry,
     name: str, # a class name, function name or alias

@@ -50,6 +50,7 @@ class FieldSpec:
         "Values to choose from, as they are now; none if there is no list"
         return list(self.offered() if callable(self.offered) else self.offered or ())
 
+# %% ../../nbs/05_core.settings.ipynb #d8e681e5
 def _alternatives(hint: object) -> list:
     if get_origin(hint) in (Union,UnionType): return [o for part in get_args(hint) for o in _alternatives(part)]
     return [NoneType if hint is None else hint]
@@ -76,6 +77,7 @@ def _class_source(cls: type) -> str:
     cells = [''.join(entry[2]) for entry in list(linecache.cache.values()) if len(entry)>2]
     return next((o for o in reversed(cells) if re.search(rf'^class {cls.__name__}\b', o, re.M)), '')
 
+# %% ../../nbs/05_core.settings.ipynb #469f46be
 @lru_cache(maxsize=None)
 def _comments(cls: type) -> dict[str,str]:
     "Field to the comment behind it"
@@ -87,9 +89,10 @@ def _comments(cls: type) -> dict[str,str]:
         found.update({n.target.id: said[n.end_lineno] for n in body if isinstance(n, ast.AnnAssign) and n.end_lineno in said})
     return found
 
-# %% ../../nbs/05_core.settings.ipynb #469f46be
+# %% ../../nbs/05_core.settings.ipynb #e860614d
 def _default(f) -> object: return f.default if f.default is not MISSING else MISSING if f.default_factory is MISSING else f.default_factory()
 
+# %% ../../nbs/05_core.settings.ipynb #bbc3d404
 def field_specs(
     cls: type, # a dataclass
 ) -> dict[str,FieldSpec]:
@@ -115,6 +118,7 @@ def _from_json(text: str, kind: type) -> object:
 def _list_items(text: str) -> list:
     return _from_json(text, list) if text.lstrip().startswith('[') else [o.strip() for o in text.split(',') if o.strip()]
 
+# %% ../../nbs/05_core.settings.ipynb #2a9d2b36
 def _read_as(text: str, kind: object) -> object:
     "Text as a value of one type; `ValueError` if it is none"
     origin,word = get_origin(kind) or kind,text.strip()
@@ -149,6 +153,7 @@ def _is(value: object, kind: object) -> bool:
     if isinstance(value, bool): return origin is bool
     return isinstance(value, (int,float)) if origin is float else isinstance(value, origin)
 
+# %% ../../nbs/05_core.settings.ipynb #e327c149
 def fit(
     value: object,       # what was given, perhaps as text
     alternatives: tuple, # types
@@ -184,6 +189,7 @@ def _stand_in(cls: type) -> type:
     "The class itself, or for training arguments one that is the same but looks for no device"
     return type(cls.__name__, (cls,), dict(_setup_devices=None, _n_gpu=1, __module__=cls.__module__)) if hasattr(cls, '_setup_devices') else cls
 
+# %% ../../nbs/05_core.settings.ipynb #5c3789fd
 @contextmanager
 def _on_trial(cls: type):
     "Puts the environment and torch's precision back, and keeps this thread's warnings and log quiet"
@@ -206,6 +212,7 @@ def _on_trial(cls: type):
 # %% ../../nbs/05_core.settings.ipynb #d537f72d
 def _same(a: object, b: object) -> bool: return a is b or type(a) is type(b) and (isinstance(a, (bool,int,float,str,list,tuple,dict,Enum)) or is_dataclass(a)) and a==b
 
+# %% ../../nbs/05_core.settings.ipynb #38a385a0
 class Settings:
     "The fields of a dataclass, to be set one by one"
     def __init__(self,
@@ -248,6 +255,7 @@ def _built(cls: type, values: dict, namespace: Mapping) -> object:
 
 def _values(obj: object) -> dict: return {f.name: getattr(obj, f.name) for f in fields(obj) if f.init}
 
+# %% ../../nbs/05_core.settings.ipynb #da4c3eef
 @patch
 def _take(self: Settings, obj: object):
     "Hold an object's values: those without which it would be another one"
@@ -285,17 +293,19 @@ def check(self: Settings):
         for name in blamed: self.errors.setdefault(name, problem)
     for listener in list(self.listeners): listener()
 
+# %% ../../nbs/05_core.settings.ipynb #ba0c342d
 @patch
 def _problem(self: Settings) -> str|None:
     try: self._trial(self.changed)
     except Exception as e: return f'{e}' or type(e).__name__
 
-# %% ../../nbs/05_core.settings.ipynb #ba0c342d
+# %% ../../nbs/05_core.settings.ipynb #b6ba15d0
 @patch
 def set(self: Settings, **values):
     "Give fields values, as they are or as people type them; what can't be read is told in `errors`. `DataError` for a name that is no field"
     self._set(values, typed=True)
 
+# %% ../../nbs/05_core.settings.ipynb #8e12e188
 @patch
 def _set(self: Settings, values: dict, typed: bool):
     for name,value in values.items():
@@ -311,7 +321,7 @@ def _set(self: Settings, values: dict, typed: bool):
         else: self.changed[name] = value
     self.check()
 
-# %% ../../nbs/05_core.settings.ipynb #b6ba15d0
+# %% ../../nbs/05_core.settings.ipynb #5401c22e
 def _unquoted(value: object) -> str|None:
     "What stands between double quotes"
     if not (isinstance(value, str) and len(value)>1 and value[0]==value[-1]=='"'): return None
@@ -328,6 +338,7 @@ def _read_value(self: Settings, spec: FieldSpec, value: object, typed: bool) -> 
     inner = inner_class(spec)
     return fit(value if inner is None else self._nested(value, inner, spec), spec.alternatives)
 
+# %% ../../nbs/05_core.settings.ipynb #b4cb0439
 @patch
 def _nested(self: Settings, value: object, cls: type, spec: FieldSpec) -> object:
     "Mappings as objects of a class; one object where a list is taken"
@@ -346,12 +357,13 @@ def _object(self: Settings, spec: FieldSpec, text: str) -> object:
     if Any not in spec.alternatives: raise ValueError
     return text
 
-# %% ../../nbs/05_core.settings.ipynb #8e12e188
+# %% ../../nbs/05_core.settings.ipynb #1647fb96
 @patch
 def _unknown(self: Settings, name: str):
     near = difflib.get_close_matches(name, self.specs, n=3)
     raise DataError(f'no field is called {name!r}', self.cls.__name__, f'one of {", ".join(near or self.specs)}')
 
+# %% ../../nbs/05_core.settings.ipynb #dfb8555e
 @patch
 def reset(self: Settings,
     name: str|None=None): # of a field; None: all of them
@@ -369,6 +381,7 @@ def name_of(value: object, namespace: Mapping) -> str|None:
     if own in namespace and namespace[own] is value: return own
     return next((k for k,v in namespace.items() if v is value and isinstance(k, str) and k.isidentifier() and not k.startswith('_')), None)
 
+# %% ../../nbs/05_core.settings.ipynb #ea54fa9a
 def _plain(value: object, namespace: Mapping={}) -> object:
     "As literals, and names for what has one, if possible; `ValueError` else"
     if isinstance(value, Enum): return value.value
@@ -380,7 +393,7 @@ def _plain(value: object, namespace: Mapping={}) -> object:
     if name := name_of(value, namespace): return name
     raise ValueError(f'an object of type {type(value).__name__} can\'t be written out')
 
-# %% ../../nbs/05_core.settings.ipynb #ea54fa9a
+# %% ../../nbs/05_core.settings.ipynb #b9f13c56
 def call_text(
     name: str,            # of a class
     arguments: list[str], # as they are to stand
@@ -390,6 +403,7 @@ def call_text(
     if len(body)+len(name)>90 or '\n' in body: body = '\n'+''.join(textwrap.indent(f'{o},\n', '    ') for o in arguments)
     return f'{name}({body})'
 
+# %% ../../nbs/05_core.settings.ipynb #5c3a228a
 def _code_of(value: object, namespace: Mapping) -> str:
     if is_dataclass(value) and not isinstance(value, type): return call_text(type(value).__name__, [f'{k}={_code_of(v, namespace)}' for k,v in Settings(value).changed.items()])
     if isinstance(value, list) and any(map(is_dataclass, value)):
@@ -411,7 +425,7 @@ def uncodable(self: Settings) -> dict[str,str]:
         except ValueError as e: found[name] = f'{e}: give it a name in the notebook'
     return found
 
-# %% ../../nbs/05_core.settings.ipynb #b9f13c56
+# %% ../../nbs/05_core.settings.ipynb #24cb88c8
 @patch(as_prop=True)
 def code(self: Settings) -> str:
     "Python that makes the object; fields that no text can say are named in a comment"
@@ -419,6 +433,7 @@ def code(self: Settings) -> str:
     said = [f'{k}={_code_of(v, self.namespace)}' for k,v in self.changed.items() if k not in lost]
     return call_text(self.cls.__name__, said)+''.join(f' # without {k}: {why}' for k,why in lost.items())
 
+# %% ../../nbs/05_core.settings.ipynb #99938f9d
 @patch(as_prop=True)
 def import_line(self: Settings) -> str:
     "The import that the code needs; '' for a class of the notebook itself"
@@ -443,6 +458,7 @@ def _calls(text: str, name: str) -> list[ast.Call]:
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, 'attr', getattr(n.func, 'id', None))==name]
     return sorted(calls, key=lambda n: (n.lineno,n.col_offset))
 
+# %% ../../nbs/05_core.settings.ipynb #e1ef5952
 @patch
 def _of_call(self: Settings, call: ast.Call) -> dict:
     if any(k.arg is None for k in call.keywords) or any(isinstance(a, ast.Starred) for a in call.args): raise DataError('arguments are unpacked with * or **', f'line {call.lineno}', 'each argument by its name')
@@ -474,6 +490,7 @@ def _of_command_line(self: Settings, text: str) -> dict|None:
     off = {k for k in found if k not in self.specs and k.startswith('no_') and bool in getattr(self.specs.get(k[3:]), 'alternatives', ()) and not found[k]}
     return {k.removeprefix('no_') if k in off else k: 'False' if k in off else self._words(k, v) for k,v in found.items()}
 
+# %% ../../nbs/05_core.settings.ipynb #f2623d34
 @patch
 def _words(self: Settings, name: str, words: list[str]) -> object:
     if not words: return 'True'
@@ -493,7 +510,7 @@ def _of_yaml(self: Settings, text: str) -> dict|None:
     found = _yaml(text)
     return found if isinstance(found, dict) and all(isinstance(k, str) for k in found) else None
 
-# %% ../../nbs/05_core.settings.ipynb #f2623d34
+# %% ../../nbs/05_core.settings.ipynb #358995e5
 @patch
 def read(self: Settings,
     text: str,           # Python, YAML or a command line
@@ -507,6 +524,7 @@ def read(self: Settings,
     if found is None: raise DataError(f'{text.strip()!r:.80} says nothing about a {self.cls.__name__}', expected=f'{self.cls.__name__}(...), YAML with its fields, or --field value')
     self._replace(found, keep)
 
+# %% ../../nbs/05_core.settings.ipynb #bdeb57b1
 @patch
 def _replace(self: Settings, values: dict, keep: bool=False):
     for name in values: self.specs.get(name) or self._unknown(name)
@@ -540,6 +558,7 @@ def to_yaml(self: Settings) -> str: # '{}\n' if nothing differs from the default
     if lost := self.uncodable: raise DataError(*[f'{k}: {why}' for k,why in lost.items()][:1], self.cls.__name__)
     return yaml.safe_dump(_plain(self.changed, self.namespace), sort_keys=False, allow_unicode=True)
 
+# %% ../../nbs/05_core.settings.ipynb #8edb13bf
 def _as_words(value: object) -> list[str]:
     value = _plain(value)
     if isinstance(value, (list,tuple)): return [str(v) for v in value]
@@ -561,6 +580,7 @@ def _to_parse(self: Settings, name: str, value: object) -> object:
     if not alike: raise ValueError(f'{name}={value!r} can\'t be said: a command line knows only True and False for it')
     return alike[0]
 
+# %% ../../nbs/05_core.settings.ipynb #16a529cb
 @patch
 def to_command_line(self: Settings) -> str:
     "What differs from the defaults as --name value ..., quoted for a shell; `DataError` for what no line can say"

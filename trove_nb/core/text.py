@@ -38,6 +38,7 @@ def _from_hub(path: str) -> Path:
     except (OSError,ValueError) as e: raise DataError(f'the hub gives no such file ({type(e).__name__}: {str(e).splitlines()[0]})', path,
         repair='check the names and the revision; offline, only files fetched before are found: fetch it with a connection, or name a local file') from e
 
+# %% ../../nbs/03_core.text.ipynb #705a889b
 def local_file(
     path: str|Path, # a path, perhaps with ~, or a file on the hub: hf://[datasets/|spaces/]org/name[@revision]/path/in/repo
 ) -> Path:
@@ -65,6 +66,7 @@ def _first_bytes(path: Path) -> bytes:
     except FileNotFoundError: raise DataError('there is no such file', path, repair=f'check the path; relative paths start from {Path.cwd()}') from None
     except OSError as e: raise DataError(f'the file cannot be read ({e.strerror})', path, 'a file that this process may read', 'change its permissions, or copy it') from e
 
+# %% ../../nbs/03_core.text.ipynb #7332b8b9
 def _unpacked(path: Path) -> BinaryIO:
     head = _first_bytes(path)
     if head[:2]==b'\x1f\x8b': return gzip.open(path, 'rb')
@@ -104,6 +106,7 @@ def parse_lines(
 def _document(kind: str, records: str) -> DataError:
     return DataError(kind, expected='one JSON object a line', repair=f"write its records one a line: jq -c '{records}' old.json > new.jsonl")
 
+# %% ../../nbs/03_core.text.ipynb #3a572746
 def json_object(
     line: bytes, # JSON in UTF-8
 ) -> dict:
@@ -133,6 +136,7 @@ def _tabbed(line: bytes) -> list[str]:
     try: return line.rstrip(b'\r\n').decode().split('\t')
     except UnicodeDecodeError as e: raise DataError(f'not UTF-8 ({e.reason})', repair='save the file in UTF-8') from None
 
+# %% ../../nbs/03_core.text.ipynb #0780a044
 def separated_values(
     path: str|Path, # a text file
     kind: str,      # 'csv' or 'tsv'
@@ -158,6 +162,7 @@ QUERY_ID_NAMES = ('qid','query_id','query-id')
 PASSAGE_ID_NAMES = ('docid','doc_id','passage_id','passage-id','corpus-id')
 ID_NAMES = ('_id','id',*QUERY_ID_NAMES,*PASSAGE_ID_NAMES)
 
+# %% ../../nbs/03_core.text.ipynb #0d982214
 def id_string(
     value: object, # an id as found in JSON or in a Python container
 ) -> str:

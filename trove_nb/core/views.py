@@ -25,6 +25,7 @@ def visible_text(
     says = ''.join(c if c.isprintable() or c in keep else c.encode('unicode_escape').decode() for c in cut)
     return f'{says}… ({len(text):,} characters)' if len(text)>n else says
 
+# %% ../../nbs/06_core.views.ipynb #2fda09c4
 def plain_html(
     text: object, # anything; its str
     n: int=2000,  # most characters shown

@@ -28,6 +28,7 @@ _PACKINGS = ('','.gz','.zst')
 
 def _bare(path: str|Path) -> str: return Path(path).name.lower().removesuffix('.gz').removesuffix('.zst')
 
+# %% ../../nbs/15_data.beir.ipynb #d4c85989
 @contextmanager
 def _packing(path: str|Path) -> Iterator[BinaryIO]:
     "A stream to write to, packed as the suffix says; the file appears when the block ends well"
@@ -50,6 +51,7 @@ def _refuse_unfit(frame: pl.DataFrame, format_: str, path: str|Path):
         bad = frame.filter(pl.col(name).str.contains(pattern))[name]
         if len(bad): raise DataError(f'the {name} {bad[0]!r} holds {holds}', path, f'ids that the format {format_!r} can hold', "write as '.parquet' or as 'grouped', or rename it")
 
+# %% ../../nbs/15_data.beir.ipynb #ba0c9add
 def _chunks(frame: pl.DataFrame, format_: str) -> Iterator[bytes]:
     "The lines of a text format, many at a time"
     if format_=='grouped':
@@ -63,6 +65,7 @@ def _chunks(frame: pl.DataFrame, format_: str) -> Iterator[bytes]:
 # %% ../../nbs/15_data.beir.ipynb #2651047a
 _QREL_SUFFIXES = {'.tsv': 'beir', '.qrels': 'trec', '.trec': 'trec', '.txt': 'trec', '.jsonl': 'grouped', '.parquet': 'parquet'}
 
+# %% ../../nbs/15_data.beir.ipynb #2693adec
 def write_qrel(
     path: str|Path,         # the file to write, complete or not at all; packed if it ends in .gz or .zst
     qrel: object,           # what `as_triplets` takes: a frame, a table, a dataset or {qid: {docid: score}}
@@ -86,6 +89,7 @@ def _records(texts: object, role: str) -> Iterable[dict]:
     if isinstance(texts, (Records,RecordSet)): return texts
     return RecordSet.open(texts if isinstance(texts, (str,Path,list,tuple)) else snapshot(texts), 'query' if role=='queries' else 'passage')
 
+# %% ../../nbs/15_data.beir.ipynb #0b8a7905
 def write_beir_folder(
     folder: str|Path,         # to appear, or to be replaced
     corpus: object,           # passages: `Records`, a `RecordSet`, or a path
@@ -119,6 +123,7 @@ def _splits_of(folder: Path) -> dict[str,Path]:
     for suffix in reversed(_SPLIT_FILES): splits |= {o.name.removesuffix(suffix): o for o in sorted((folder/'qrels').glob(f'*{suffix}'))}
     return dict(sorted(splits.items()))
 
+# %% ../../nbs/15_data.beir.ipynb #fd158bc7
 def beir_folder(
     path: str|Path,           # a folder in BEIR's layout
     split: str|None='train',  # which judgements; None: all splits

@@ -47,6 +47,7 @@ def _padded(rows, fill=-1):
     width = max(map(len, rows))
     return torch.tensor([[*r, *[fill]*(width-len(r))] for r in rows], dtype=torch.int64)
 
+# %% ../../nbs/17_data.collator.ipynb #1e05e004
 def _stacked(name, values):
     if isinstance(values[0], torch.Tensor): return torch.stack(values)
     widths = {len(v) for v in values if isinstance(v, (list,tuple))}

@@ -56,6 +56,7 @@ class DataArguments:
 # %% ../../nbs/16_data.datasets.ipynb #bfe1bb62
 _CHOICES = dict(passage_selection_strategy=(None,'most_relevant','least_relevant','random'), on_missing=('error','drop'), on_overlap=('error','drop'))
 
+# %% ../../nbs/16_data.datasets.ipynb #4830ace3
 @patch
 def validate(self: DataArguments):
     "`DataError` for values that mean nothing"
@@ -118,6 +119,7 @@ def _mapped_array(path: Path) -> np.ndarray:
     except (ValueError,EOFError,FileNotFoundError) as e: raise DataError(f'the cache entry is damaged ({e})', where=path,
         repair='free it with `trove-nb cache clear --kind judgements` and build the dataset again') from None
 
+# %% ../../nbs/16_data.datasets.ipynb #34942d79
 @patch(cls_method=True)
 def mapped(cls: Judgements,
     folder: Path, # where they were saved
@@ -136,6 +138,7 @@ def _last_wins(query: np.ndarray, passage: np.ndarray, score: np.ndarray) -> tup
     order = np.argsort(first)
     return query[first[order]],passage[first[order]],last[order]
 
+# %% ../../nbs/16_data.datasets.ipynb #b05a1177
 def _merged(parts: list[Judgements]) -> Judgements:
     "Several sources as one"
     if len(parts)==1: return parts[0]
@@ -182,6 +185,7 @@ def _entry(self: JudgementPool) -> Path:
         return folder
     return build_once(entry, self._build, made_from=[path for p in self.pipelines for path in p.config.qrel_path])
 
+# %% ../../nbs/16_data.datasets.ipynb #5491bdc8
 @patch
 def _build(self: JudgementPool, folder: Path, *notes: str):
     parts,ks = [],[p.config.group_random_k for p in self.pipelines]
@@ -202,13 +206,14 @@ def _taken(part: Judgements, k: int|None, queries: RecordSet, seed: int, epoch: 
     taken = random_choice(np.repeat(np.arange(len(part)), part.counts), seeds, k, epoch)
     return Judgements.from_rows(query[taken], passage[taken], score[taken])
 
+# %% ../../nbs/16_data.datasets.ipynb #bcc145b4
 def _taken_of_query(part: Judgements, k: int|None, query_row: int, seed: int, epoch: int) -> tuple[np.ndarray,np.ndarray]:
     passages,scores = part.of_query(query_row)
     if not k or len(passages)<=k: return passages,scores
     taken = np.sort(rotating_window(len(passages), k, epoch, seed))
     return passages[taken],scores[taken]
 
-# %% ../../nbs/16_data.datasets.ipynb #bcc145b4
+# %% ../../nbs/16_data.datasets.ipynb #308e9b19
 @patch
 def at(self: JudgementPool,
     seed: int,  # the run's seed
@@ -219,6 +224,7 @@ def at(self: JudgementPool,
     if self._latest[0]!=(seed,epoch): self._latest = ((seed,epoch),_merged([_taken(p, k, self._queries, seed, epoch) for p,k in zip(self._parts, self._ks)]))
     return self._latest[1]
 
+# %% ../../nbs/16_data.datasets.ipynb #eb923735
 @patch
 def of_query(self: JudgementPool,
     query_row: int, # of the query files
@@ -254,6 +260,7 @@ def _as_configs(given) -> list[MaterializedQRelConfig]:
         if not isinstance(c, MaterializedQRelConfig): raise DataError(f'a {type(c).__name__} is given', where='a dataset\'s configs', expected='a MaterializedQRelConfig, or a list of them')
     return configs
 
+# %% ../../nbs/16_data.datasets.ipynb #9a8d0b45
 class QRelDataset(Dataset):
     "What the datasets share: arguments, files, epoch and seed, formatting"
     def __init__(self, data_args, format_query, format_passage, configs, data_args_overrides=None, trainer=None):
@@ -278,7 +285,7 @@ class QRelDataset(Dataset):
         self.notes.append(says)
         logger.warning('%s: %s', type(self).__name__, says)
 
-# %% ../../nbs/16_data.datasets.ipynb #9a8d0b45
+# %% ../../nbs/16_data.datasets.ipynb #ad1ad782
 def _keywords(fn) -> tuple:
     "Which of `title` and `dataset` a format function takes"
     if fn is None: return ()
@@ -295,6 +302,7 @@ def query_text(self: QRelDataset,
     if self.format_query is None: return text
     return self.format_query(text, **({'dataset': self.data_args.dataset_name} if 'dataset' in self._query_keywords else {}))
 
+# %% ../../nbs/16_data.datasets.ipynb #a7aadd9d
 @patch
 def passage_texts(self: QRelDataset,
     rows: Sequence[int], # of `corpus`
@@ -313,7 +321,7 @@ def passage_text(self: QRelDataset,
     "A passage as the model gets it"
     return self.passage_texts([row])[0]
 
-# %% ../../nbs/16_data.datasets.ipynb #ad1ad782
+# %% ../../nbs/16_data.datasets.ipynb #f660599f
 @patch(as_prop=True)
 def epoch(self: QRelDataset) -> int: return int(self._clock[0])
 
@@ -332,6 +340,7 @@ def set_seed(self: QRelDataset,
     "Choose the order in which positives and negatives take turns"
     self._clock[1] = seed
 
+# %% ../../nbs/16_data.datasets.ipynb #0909126f
 @patch
 def set_trainer(self: QRelDataset,
     trainer): # has `args.seed` and perhaps `args.data_seed`
@@ -364,6 +373,7 @@ def check_formats(self: QRelDataset,
         theirs = getattr(model, name, None)
         if getattr(self, name) is None and theirs is not None and theirs('x')!='x': self.note(f'{name} is not given, though the model\'s own makes {theirs("x")!r} of \'x\': give the dataset {name}=model.{name}')
 
+# %% ../../nbs/16_data.datasets.ipynb #aa5c2544
 @patch
 def __repr__(self: QRelDataset):
     facts = [f'{len(self):,} queries of {len(self.queries):,}', f'{len(self.corpus):,} passages', f'group_size {self.data_args.group_size}']
@@ -433,6 +443,7 @@ def _match(self: BinaryDataset) -> np.ndarray:
 @patch
 def __len__(self: BinaryDataset): return len(self._query_rows)
 
+# %% ../../nbs/16_data.datasets.ipynb #e41129fe
 @patch
 def __getitem__(self: BinaryDataset, i: int) -> dict:
     row,(epoch,run_seed),args = int(self._query_rows[i]),self._clock.tolist(),self.data_args
@@ -455,6 +466,7 @@ def set_epoch(
         d.set_epoch(epoch)
         if seed is not None: d.set_seed(seed)
 
+# %% ../../nbs/16_data.datasets.ipynb #d9fa3a78
 def leaf_datasets(
     dataset, # any dataset
 ) -> list[QRelDataset]:
@@ -498,6 +510,7 @@ def judgements(self: MultiLevelDataset) -> Judgements:
 @patch
 def __len__(self: MultiLevelDataset): return len(self._pool.query_rows)
 
+# %% ../../nbs/16_data.datasets.ipynb #cf3f296c
 @patch
 def __getitem__(self: MultiLevelDataset, i: int) -> dict:
     row,(epoch,run_seed) = int(self._pool.query_rows[i]),self._clock.tolist()

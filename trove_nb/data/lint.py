@@ -30,6 +30,7 @@ from .tokenize import tokenize
 # %% ../../nbs/19_data.lint.ipynb #1fcebe49
 SEVERITIES = ('error','warning','note')
 
+# %% ../../nbs/19_data.lint.ipynb #f614eadc
 @dataclass(frozen=True)
 class Finding:
     "One thing that `lint` has to say"
@@ -81,6 +82,7 @@ def summary(self: LintReport) -> str:
 @patch
 def __repr__(self: LintReport): return '\n'.join([self.summary(), *(f'{f.severity:8}{f.kind:26}{f}' for f in self)])
 
+# %% ../../nbs/19_data.lint.ipynb #9f3af67b
 @patch
 def _repr_html_(self: LintReport):
     cell = lambda o: f'<td style="text-align:left;vertical-align:top;padding:2px 8px">{o}</td>'
@@ -102,6 +104,7 @@ class _Split:
     datasets: list=field(default_factory=list) # of ours, if that is what was given
     frames: list=field(default_factory=list) # of judgements: qid, docid, score, query, passage (rows, -1 if unknown), source, role
 
+# %% ../../nbs/19_data.lint.ipynb #c2b132c2
 def _as_split(name: str, given: Any, data_args: DataArguments|None) -> _Split:
     "What was given, as configs with roles"
     datasets = leaf_datasets(given)
@@ -152,6 +155,7 @@ def _judgements(self: _Lint, split, i, role, cfg) -> pl.DataFrame|None:
     t = t.with_columns(query=self._rows(t['qid'], self.queries, cfg.query_path, 'query', where), passage=self._rows(t['docid'], self.corpus, cfg.corpus_path, 'passage', where))
     return t.with_columns(pl.col('score').cast(pl.Float64), source=pl.lit(i), role=pl.lit(role))
 
+# %% ../../nbs/19_data.lint.ipynb #a0653c73
 @patch
 def _check_repeats(self: _Lint, where, t):
     pairs = t.select(pl.struct('qid', 'docid').hash().alias('pair'))['pair']
@@ -188,6 +192,7 @@ def _text_facts(records: Records) -> pl.DataFrame: # digest UInt64, empty Boolea
 
 def _clip(text: str, n: int=60) -> str: return text if len(text)<=n else text[:n]+'…'
 
+# %% ../../nbs/19_data.lint.ipynb #4d044037
 @patch
 def _check_texts(self: _Lint, records: RecordSet|None, kind: str) -> np.ndarray: # uint64 [rows]
     "Repeated records, empty and equal texts of all files; the number of each text"
@@ -223,6 +228,7 @@ def _sided(split: _Split) -> pl.DataFrame:
     graded = pl.col('score')>=split.args.relevance_threshold
     return t.with_columns(positive=pl.when(pl.col('role')=='judged').then(graded).otherwise(pl.col('role')=='positive'))
 
+# %% ../../nbs/19_data.lint.ipynb #5decb54b
 @patch
 def _check_sides(self: _Lint, split, t):
     good,bad = (t.filter(pl.col('positive')==side) for side in (True,False))
@@ -235,7 +241,7 @@ def _check_sides(self: _Lint, split, t):
     if same.height: self.say('warning', 'copy of a positive as negative', split.name, same.height, bad.height, f'{same.height:,} negatives have the text of a positive of the same query',
         [f'{r["qid"]} {r["docid"]} = {r["docid_right"]}' for r in same.head(3).iter_rows(named=True)], 'remove the copies from the collection, or judge them alike')
 
-# %% ../../nbs/19_data.lint.ipynb #5decb54b
+# %% ../../nbs/19_data.lint.ipynb #28f5618b
 @patch
 def _check_partners(self: _Lint, split, t):
     "Queries that lack one of the two sides"
@@ -246,6 +252,7 @@ def _check_partners(self: _Lint, split, t):
         if len(lost) and (side=='positive' or 'negative' in roles):
             self.say('warning', f'query without {side}', split.name, len(lost), sides.height, f'{len(lost):,} queries have no {side}', lost[:3], repair)
 
+# %% ../../nbs/19_data.lint.ipynb #c1ed5eec
 @patch
 def _describe(self: _Lint, split, t):
     "Labels, and how much of the corpus is judged"
@@ -270,6 +277,7 @@ class GradeTrend:
     z: float            # the mean, in its standard error
     overlap: dict       # grade -> mean share of the query's words, weighted by rarity
 
+# %% ../../nbs/19_data.lint.ipynb #bed08e61
 def grade_trend(
     groups: list[tuple[str,list[tuple[str,float]]]], # query text, [(passage text, grade)]
 ) -> GradeTrend:
@@ -316,6 +324,7 @@ def _with_digests(self: _Lint, split) -> pl.DataFrame:
         return by_id if not len(known) else np.where(rows.to_numpy()>=0, known[np.maximum(rows.to_numpy(), 0)], by_id)
     return t.with_columns(asked=pl.Series(numbers(t['qid'], t['query'], self.query_digests)), read=pl.Series(numbers(t['docid'], t['passage'], self.passage_digests)))
 
+# %% ../../nbs/19_data.lint.ipynb #aadf9401
 @patch
 def _check_leaks(self: _Lint, a, b, t, u):
     where = f'{a.name} and {b.name}'
@@ -354,6 +363,7 @@ def _check_lengths(self: _Lint, split, t, tokenizer, append_eos):
         for kind,name in (('query','query_max_len'),('passage','passage_max_len')):
             if (limit := getattr(split.args, name)) is not None: self._check_length(split, made, kind, np.unique(t[kind].to_numpy()), name, limit, tokenizer, append_eos)
 
+# %% ../../nbs/19_data.lint.ipynb #a3edcf0b
 @patch
 def _check_length(self: _Lint, split, made, kind, rows, name, limit, tokenizer, append_eos):
     ours,theirs,form = (self.queries,made.queries,made.query_text) if kind=='query' else (self.corpus,made.corpus,made.passage_text)
@@ -391,6 +401,7 @@ def lint(
     run._check_unjudged(made)
     return LintReport(run.findings)
 
+# %% ../../nbs/19_data.lint.ipynb #e7fecba7
 @patch
 def _check_unjudged(self: _Lint, made):
     "Queries that no split judges"
@@ -416,6 +427,7 @@ class SeenText:
         prefix = [f'  put before the text: {self.before!r}'] if self.before else []
         return '\n'.join([f'{self.name} ({len(self.ids)} of {self.limit or "any number of"} tokens)', f'  {" ".join(self.tokens)}', *prefix, *lost])
 
+# %% ../../nbs/19_data.lint.ipynb #53918985
 def seen_text(
     name: str,      # for the reader, such as 'query q1'
     tokenizer,      # of transformers
@@ -470,6 +482,7 @@ class ModelInput(Sequence):
             return f'<tr><td style="text-align:left;vertical-align:top">{plain_html(t.name)}<br>{len(t.ids)} of {t.limit or "any"} tokens</td><td style="text-align:left">{shown}{before}</td></tr>'
         return f'<table><tbody>{"".join(map(row, self))}</tbody></table>'
 
+# %% ../../nbs/19_data.lint.ipynb #a226b9f5
 def what_the_model_sees(
     dataset: QRelDataset,    # one of ours
     tokenizer,               # of transformers, or a retriever

@@ -29,6 +29,7 @@ from .training_rows import training_rows_format
 # %% ../../nbs/13_data.pipeline.ipynb #57c311c0
 PathOrPaths = Optional[Union[str,List[str]]] # data in memory is taken as well
 
+# %% ../../nbs/13_data.pipeline.ipynb #adb5545a
 @dataclass
 class MaterializedQRelConfig:
     "Where judgements, queries and passages of one source are, and which of the judgements are wanted"
@@ -59,7 +60,7 @@ class MaterializedQRelConfig:
 
     def _repr_html_(self) -> str: return settings_facts(self).html
 
-# %% ../../nbs/13_data.pipeline.ipynb #adb5545a
+# %% ../../nbs/13_data.pipeline.ipynb #7bc46c9b
 GROUP_CHOICES = ('group_top_k','group_bottom_k','group_first_k','group_random_k')
 
 def _as_path(given, field: str) -> str:
@@ -75,6 +76,7 @@ def _as_paths(given, field: str) -> list[str]:
     if given is None: return []
     return [_as_path(o, field) for o in (given if isinstance(given, (list,tuple)) else [given])]
 
+# %% ../../nbs/13_data.pipeline.ipynb #7a9db615
 @patch
 def validate(self: MaterializedQRelConfig):
     "`DataError` for settings that can't work together"
@@ -126,6 +128,7 @@ def _keep_bounds(cfg, t):
     high = pl.lit(True) if cfg.max_score is None else pl.col('score')<cfg.max_score
     return t.filter(low & high)
 
+# %% ../../nbs/13_data.pipeline.ipynb #45722cfe
 def _keep_filtered(cfg, t):
     if not t.height: return t
     kept = _column(cfg.filter_fn, t, 'filter_fn')
@@ -156,6 +159,7 @@ def _has_repeats(t: pl.DataFrame) -> bool:
     keys.sort()
     return bool((keys[1:]==keys[:-1]).any())
 
+# %% ../../nbs/13_data.pipeline.ipynb #031c2794
 def _last_score(t: pl.DataFrame) -> pl.DataFrame:
     "Each pair once: at its first place, with its last score"
     pair = _pair(t)
@@ -187,6 +191,7 @@ def query_seed(
     "A 64-bit number that starts all random choices for one query"
     return int.from_bytes(blake2b(f'{seed}\0{qid}'.encode(), digest_size=8).digest(), 'little')
 
+# %% ../../nbs/13_data.pipeline.ipynb #a23dca89
 def shuffle_keys(
     seeds: int|np.ndarray, # uint64, from `query_seed`; one, or one per place
     places: np.ndarray,    # uint64 [N], positions within a query's list
@@ -227,6 +232,7 @@ def random_choice(
     keys = shuffle_keys(seeds[group], ranks(np.argsort(group, kind='stable')))
     return (ranks(np.lexsort((keys,group)))-epoch*k)%n[group]<k
 
+# %% ../../nbs/13_data.pipeline.ipynb #0a233b8a
 def take_random(
     t: pl.DataFrame, # has a column qid; its other columns are kept
     k: int,          # judgements per query
@@ -293,6 +299,7 @@ def _with_rows(self: QRelPipeline, t: pl.DataFrame) -> pl.DataFrame:
     self._open_records()
     return t.with_columns(query=_rows(t['qid'], self._queries, cfg.query_path, 'query'), passage=_rows(t['docid'], self._corpus, cfg.corpus_path, 'passage'))
 
+# %% ../../nbs/13_data.pipeline.ipynb #e5f8ba0a
 @patch
 def _find_texts(self: QRelPipeline, t: pl.DataFrame) -> pl.DataFrame:
     t = self._with_rows(t)
@@ -313,6 +320,7 @@ def _select_by_own_function(self: QRelPipeline, t: pl.DataFrame) -> pl.DataFrame
     if not (self.has_texts and chosen.height): return _last_score(chosen)
     return _last_score(self._find_texts(chosen.drop('query', 'passage')))
 
+# %% ../../nbs/13_data.pipeline.ipynb #772a9606
 @patch
 def _steps(self: QRelPipeline) -> dict[str,Callable]:
     "The steps that are asked for, in order: what to call each, and how it is done"
@@ -337,6 +345,7 @@ class Stage:
     before: Optional[pl.DataFrame] # None for what was read
     after: pl.DataFrame
 
+# %% ../../nbs/13_data.pipeline.ipynb #435ed0f9
 @patch
 def trace(self: QRelPipeline,
     seed: int=0,  # the run's seed
@@ -368,6 +377,7 @@ def _refuse_missing(self: QRelPipeline, before: pl.DataFrame):
         self.notes.append(f'dropped, since {says}')
         before = before.filter(t[column]>=0)
 
+# %% ../../nbs/13_data.pipeline.ipynb #bae2286f
 @patch
 def _refuse_overlap(self: QRelPipeline, before: pl.DataFrame, after: pl.DataFrame):
     both = before.join(after, on=['query','passage'], how='anti', maintain_order='left')
@@ -384,7 +394,7 @@ def _note_repeats(self: QRelPipeline, before: pl.DataFrame):
     named = [f'{q}: {p}' for q,p in again.select('q', 'p').head(3).rows()]
     self.notes.append(f'{again.height:,} pairs are judged more than once in {self.files}, {again["differ"].sum():,} of them with different scores: the last one counts (query: passage {", ".join(named)})')
 
-# %% ../../nbs/13_data.pipeline.ipynb #bae2286f
+# %% ../../nbs/13_data.pipeline.ipynb #f03ef7b6
 @patch
 def _check(self: QRelPipeline, name: str, before: pl.DataFrame, after: pl.DataFrame):
     "Refuse or note what a step left out"
@@ -395,6 +405,7 @@ def _check(self: QRelPipeline, name: str, before: pl.DataFrame, after: pl.DataFr
     if not after.height: raise DataError(f'{name!r} leaves no judgement of {before.height:,}', where=self.files,
         repair=f'loosen it; before it there are {some(before["qid"].unique(maintain_order=True), "query id", plural="query ids")} and scores from {before["score"].min()} to {before["score"].max()}')
 
+# %% ../../nbs/13_data.pipeline.ipynb #9ddf603e
 @patch
 def run(self: QRelPipeline) -> pl.DataFrame: # judgement, qid, docid, score, and query and passage where the config names texts
     "All judgements that any epoch may take, read anew; `DataError` if a step leaves none, or if texts are missing or positives are negatives and this isn't allowed"
@@ -417,6 +428,7 @@ def _gathered(pieces: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFram
             parts,n = [],0
     if parts: yield pl.concat(parts, how='vertical_relaxed')
 
+# %% ../../nbs/13_data.pipeline.ipynb #4905cc97
 def _looked_up(path: str, queries: RecordSet, query_paths: tuple, corpus: RecordSet, corpus_paths: tuple, num_proc: int|None) -> Iterator[pl.DataFrame]:
     "A file's judgements with the rows of query and passage"
     size = np.int32 if max(len(queries), len(corpus))<2**31 else np.int64
@@ -452,6 +464,7 @@ def _pieces(self: QRelPipeline) -> Iterator[pl.DataFrame]:
         if cfg.query_subset_path or cfg.filter_fn is not None: yield from _looked_up(path, *known)
         else: yield self._read_rows(path, *known)
 
+# %% ../../nbs/13_data.pipeline.ipynb #3d9dd506
 @patch
 def _run_in_pieces(self: QRelPipeline) -> pl.DataFrame|None:
     "What `run` gives, as query, passage and score; None if there is anything to refuse or to note"
@@ -481,6 +494,7 @@ def candidates(self: QRelPipeline) -> pl.DataFrame:
     if self._candidates is None: self._candidates = self.run()
     return self._candidates
 
+# %% ../../nbs/13_data.pipeline.ipynb #efcf0712
 @patch
 def triplets(self: QRelPipeline,
     seed: int=0,  # the run's seed
@@ -504,6 +518,7 @@ class StepCounts:
 
 def _counts(t: pl.DataFrame|None) -> tuple: return (0,0,0) if t is None else (t['qid'].n_unique(),t['docid'].n_unique(),t.height)
 
+# %% ../../nbs/13_data.pipeline.ipynb #d9cda6c5
 @patch(as_prop=True)
 def steps(self: QRelPipeline): # pandas.DataFrame
     "Queries, passages and judgements into and out of each step (of the first epoch with seed 0)"

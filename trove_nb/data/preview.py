@@ -26,6 +26,7 @@ def _codes(ids: pl.Series) -> np.ndarray: # int64 [N]
     codes = ids.rechunk().to_arrow().dictionary_encode()
     return codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
+# %% ../../nbs/18_data.preview.ipynb #0ef05446
 @dataclass(frozen=True)
 class Tally:
     "What a frame of judgements holds"
@@ -67,6 +68,7 @@ def _lost(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     kept[after['judgement'].drop_nulls().to_numpy()] = True
     return before.filter(pl.Series(~kept[before['judgement'].to_numpy()]))
 
+# %% ../../nbs/18_data.preview.ipynb #2553036e
 def _rescored(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     "The judgements to which a step gave another score; the old one is called `was`"
     old = before.select('judgement', was=pl.col('score').cast(pl.Float64))
@@ -87,6 +89,7 @@ def _bounds_reason(cfg, row) -> str:
 def _texts_reason(row) -> str:
     return ' and '.join(f'no text for {kind} id {row[name]!r}' for kind,name in (('query','qid'),('passage','docid')) if row[kind]<0)
 
+# %% ../../nbs/18_data.preview.ipynb #ee2e2d25
 def _rank_reason(name: str, before: pl.DataFrame, row: dict, seed: int, epoch: int) -> str:
     "The place of a judgement among those of its query, in the order in which the step chooses"
     group = before.filter(pl.col('qid')==row['qid'])
@@ -96,13 +99,14 @@ def _rank_reason(name: str, before: pl.DataFrame, row: dict, seed: int, epoch: i
     by = {'group_top_k': 'by score', 'group_bottom_k': 'by score, lowest first', 'group_first_k': 'in file order'}[name.split(' ')[0]]
     return f'rank {place} of {group.height} {by}, {name}'
 
-# %% ../../nbs/18_data.preview.ipynb #ee2e2d25
+# %% ../../nbs/18_data.preview.ipynb #f7160f8f
 _PLAIN_REASONS = {'query subset': 'query id not in the subset', 'filter_fn': 'filter_fn gave False', 'positives left out': 'is a positive of the same query',
     'group_filter_fn': 'group_filter_fn did not return it'}
 
 def _with_pair_rows(stage: Stage, pipeline: QRelPipeline, rows: pl.DataFrame) -> pl.DataFrame:
     return pipeline._with_rows(rows) if stage.name=='texts found' and rows.height else rows
 
+# %% ../../nbs/18_data.preview.ipynb #35c82bba
 def _reason(stage: Stage, pipeline: QRelPipeline, row: dict, seed: int, epoch: int) -> str:
     "Why a step left a judgement out"
     if stage.name in _PLAIN_REASONS: return _PLAIN_REASONS[stage.name]
@@ -127,6 +131,7 @@ class PreviewStage:
     changed: int=0    # judgements with another score
     examples: tuple=() # sentences
 
+# %% ../../nbs/18_data.preview.ipynb #24344ac5
 def _told(rows: pl.DataFrame, n: int, why: Callable[[dict],str]) -> list[str]: return [f'{r["qid"]} {r["docid"]}: {why(r)}' for r in rows.head(n).iter_rows(named=True)]
 
 def _explained(stage: Stage, pipeline: QRelPipeline, n: int, seed: int, epoch: int) -> tuple[int,int,tuple]:
@@ -175,6 +180,7 @@ def _merged_stage(pool: str, frames: list[pl.DataFrame], n: int) -> tuple[Previe
     changed = int((again['score'].list.n_unique()>1).sum()) if again.height else 0
     return PreviewStage(pool, None, f'{len(frames)} sources', 'sources merged', before, after, t.height-out.height, changed, told),out
 
+# %% ../../nbs/18_data.preview.ipynb #b4d18e97
 def _matched_stage(pool: str, t: pl.DataFrame, other: pl.DataFrame, lacks: str, before: Tally, n: int) -> PreviewStage:
     "The judgements of queries that are in both pools"
     kept = t.join(other, on='query', how='semi', maintain_order='left')
@@ -200,6 +206,7 @@ class Preview(Sequence):
         "What is left of each pool"
         return {s.pool: s.after for s in self.stages}
 
+# %% ../../nbs/18_data.preview.ipynb #9820567f
 def _pool_stages(name: str, pipelines: list[QRelPipeline], seed: int, epoch: int, n_examples: int, notes: list) -> tuple[list[PreviewStage],pl.DataFrame|None]:
     "The steps of all sources of a pool and, if there are several, of their merging; and what is left"
     lanes = [_Lane(p, name, i, seed, epoch, n_examples) for i,p in enumerate(pipelines)]
@@ -210,7 +217,7 @@ def _pool_stages(name: str, pipelines: list[QRelPipeline], seed: int, epoch: int
     merged,t = _merged_stage(name, [lane.last for lane in lanes], n_examples)
     return [*stages,merged],t
 
-# %% ../../nbs/18_data.preview.ipynb #9820567f
+# %% ../../nbs/18_data.preview.ipynb #6847040e
 def _pipelines_of(given: Any) -> tuple[str,dict[str,list[QRelPipeline]]]:
     "A title, and the pipelines of each pool"
     if isinstance(given, QRelDataset): return repr(given).split('\n')[0],{name: pool.pipelines for name,pool in given.pools.items()}
@@ -222,6 +229,7 @@ def _pipelines_of(given: Any) -> tuple[str,dict[str,list[QRelPipeline]]]:
         shared = {name: RecordSet.open([p for c in configs for p in getattr(c, path)], role) for name,path,role in (('queries','query_path','query'),('corpus','corpus_path','passage'))}
     return f'{len(configs)} source{"s"[:len(configs)>1]}',{'judged': [QRelPipeline(c, **shared) for c in configs]}
 
+# %% ../../nbs/18_data.preview.ipynb #6394ed41
 def preview(
     given,             # a QRelPipeline, a MaterializedQRelConfig, a list of them, or a dataset
     seed: int|None=None,  # the run's seed, which `group_random_k` depends on; None: the dataset's, or 0
@@ -251,6 +259,7 @@ def preview(self: QRelPipeline,
     "What each step does, and why"
     return preview(self, seed, epoch, n_examples)
 
+# %% ../../nbs/18_data.preview.ipynb #ef6de6a2
 @patch
 def preview(self: QRelDataset,
     n_examples: int=5, # of what a step dropped or changed
@@ -270,6 +279,7 @@ def to_pandas(self: Preview): # pandas.DataFrame
         labels=s.after.labels, per_query=s.after.per_query, examples=list(s.examples)) for s in self]
     return pd.DataFrame(rows)
 
+# %% ../../nbs/18_data.preview.ipynb #fbf1881c
 @patch
 def __repr__(self: Preview):
     head = ('step','judgements','queries','passages','per query','labels')
@@ -292,6 +302,7 @@ def _text(x, y, says: str, n: int, style: str='') -> str:
 
 def _ends(text: str, n: int) -> str: return text if len(text)<=n else '…'+text[1-n:]
 
+# %% ../../nbs/18_data.preview.ipynb #f339a957
 def _bar(s: PreviewStage, y: int, wide: float, above: float|None) -> str:
     "One step: its name, its bar, the slope from the bar above, its numbers"
     numbers = f'{s.after.judgements:,} of {s.before.judgements:,}' if s.before.judgements else f'{s.after.judgements:,}'
@@ -301,7 +312,7 @@ def _bar(s: PreviewStage, y: int, wide: float, above: float|None) -> str:
     bar = f'<rect x="{_BAR_X}" y="{y}" width="{max(wide, 1):.1f}" height="{_BAR}" fill="currentColor" fill-opacity=".55"/>'
     return slope+lost+bar+_text(_NAME_X, y+13, s.name, 28)+_text(_BAR_X+_BAR_W+12, y+13, f'{numbers} judgements, {s.after.queries:,} queries{changed}', 64)
 
-# %% ../../nbs/18_data.preview.ipynb #f339a957
+# %% ../../nbs/18_data.preview.ipynb #3a51db3f
 @patch
 def svg(self: Preview) -> str:
     "The picture alone"
@@ -323,6 +334,7 @@ def svg(self: Preview) -> str:
     return (f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="judgements left after each step: {says}" viewBox="0 0 {_WIDTH} {y}" width="{_WIDTH}" style="max-width:100%;height:auto" '
         f'font-family="sans-serif" font-size="12">{"".join(parts)}</svg>')
 
+# %% ../../nbs/18_data.preview.ipynb #19da2306
 def _rail(begins: list[int], end: float) -> str:
     "A line beside all sources, from which an arrow leads to where they are merged"
     ticks = ''.join(f'M8,{b} H{_NAME_X-6} ' for b in begins)
@@ -340,6 +352,7 @@ def _table(stages: list[PreviewStage]) -> str:
     head = ''.join(f'<th style="text-align:left;padding:2px 8px">{o}</th>' for o in ('source','step','judgements','queries','passages','rescored',quantiles,'labels'))
     return f'<div style="overflow-x:auto"><table style="font-size:12px;border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{"".join(map(row, stages))}</tbody></table></div>'
 
+# %% ../../nbs/18_data.preview.ipynb #4865ab9d
 def _folded(s: PreviewStage) -> str:
     where = s.pool if s.lane is None else f'{s.pool} {s.lane+1}'
     listed = ''.join(f'<li><code>{plain_html(e)}</code></li>' for e in s.examples)

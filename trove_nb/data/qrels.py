@@ -36,6 +36,7 @@ _COLUMN_NAMES = {*set().union(*_PLAIN_NAMES.values()),'rank'}
 def _is_rank(name: str) -> bool: return _plain(name)=='rank'
 def _known(names: Iterable[str]) -> bool: return bool(_COLUMN_NAMES & {*map(_plain, names)})
 
+# %% ../../nbs/12_data.qrels.ipynb #1625cf76
 def _columns(names: Iterable[str], where: str) -> dict[str,str]:
     "Which column plays which role; ranks stand in for scores"
     names = list(names)
@@ -64,6 +65,7 @@ def _ids_checked(frame: pl.DataFrame, name: str, where: Callable[[int],str]) -> 
     _refuse_first(frame, pl.col(name)=='', where, f'{name} is empty')
     return frame
 
+# %% ../../nbs/12_data.qrels.ipynb #c5d9ee3c
 def _checked(frame: pl.DataFrame, where: Callable[[int],str]) -> pl.DataFrame:
     "The columns qid, docid, score of a frame that may also have `place`, its line or row number"
     if not frame.height: raise DataError('there are no judgements', where(None), 'at least one row')
@@ -92,6 +94,7 @@ def _numbers(values: list, where: Callable[[int],str], places: Iterable[int]) ->
     try: return pl.Series('score', np.array(values, dtype=np.int64 if kinds=={int} else np.float64))
     except (OverflowError,TypeError) as e: raise DataError(f'a score can\'t be held ({e})', where(None), 'numbers of 64 bits') from None
 
+# %% ../../nbs/12_data.qrels.ipynb #b170b627
 def _nested(qrel: dict, origin: str) -> pl.DataFrame:
     "{qid: {docid: score}} as a frame"
     qids,docids,scores = [],[],[]
@@ -122,6 +125,7 @@ def _flat(frame: pl.DataFrame, where: Callable[[int],str]) -> pl.DataFrame:
     _refuse_first(frame, pl.col('n_docids')==0, where, 'query {qid} has an empty list', repair='delete the row')
     return frame.explode('docid', 'score')
 
+# %% ../../nbs/12_data.qrels.ipynb #033a7b3f
 def as_triplets(
     obj: object,            # a pandas or Polars frame, an Arrow table, a `datasets.Dataset` or {qid: {docid: score}}
     origin: str='the qrel', # where it is from, for errors
@@ -147,6 +151,7 @@ def register_loader(
     "Register a function of `filepath`, or of `filepath` and `num_proc`: it returns None for files that aren't its own, else the judgements (or an iterator over parts of them), or the query ids"
     return _kind(output).add
 
+# %% ../../nbs/12_data.qrels.ipynb #7dcfc886
 def available_loaders(
     output: str|None=None, # 'qrel' or 'qid'; None: both
 ) -> Catalogue:
@@ -175,6 +180,7 @@ def _load(output: str, path: str|Path, num_proc: int|None) -> object:
     if (path/'qrels').is_dir(): repair = f"this looks like a BEIR folder: beir_folder({str(path)!r}) finds the files in it"
     raise DataError(f'no {output} loader takes this {"folder" if path.is_dir() else "file"}', path, f'what one of the loaders takes ({takes})', repair)
 
+# %% ../../nbs/12_data.qrels.ipynb #a8d16fb6
 def _triplet_pieces(found: object, origin: str) -> Iterator[pl.DataFrame]: return (as_triplets(o, origin) for o in (found if isinstance(found, Iterator) else [found]))
 
 def qrel_pieces(
@@ -220,6 +226,7 @@ def _is_number(text: str) -> bool:
 
 def _is_run(fields: list[str]) -> bool: return len(fields)==6 and _is_number(fields[3]) and _is_number(fields[4])
 
+# %% ../../nbs/12_data.qrels.ipynb #489dd136
 def _layout(path: str) -> tuple[str,list[str]]:
     "The delimiter, and the fields of the first line"
     with open_text(path) as f: line = f.readline(1<<16).decode(errors='replace').rstrip('\r\n')
@@ -249,6 +256,7 @@ def _quoted(lines: pl.Series, delimiter: str, width: int, path: str) -> pl.DataF
     except csv.Error as e: raise DataError(f'broken quotes ({e})', f'{path}, line {place}', 'fields in double quotes, a quote in them doubled') from None
     return pl.DataFrame(rows, schema={'place': pl.Int64, **{str(i): pl.String for i in range(width)}}, orient='row')
 
+# %% ../../nbs/12_data.qrels.ipynb #77f104a0
 def _fields(path: str, delimiter: str, width: int) -> pl.DataFrame:
     "The fields of all lines as columns '0', '1', ..., and the line number as `place`"
     lines = _text_lines(path)
@@ -288,6 +296,7 @@ def _blocks(f: BinaryIO) -> Iterator[bytes]:
         rest = [data[cut:]] if cut else [*rest,data]
     if any(rest): yield b''.join((*rest,b'\n'))
 
+# %% ../../nbs/12_data.qrels.ipynb #0c9a12a2
 def _plain_fields(block: bytes, delimiter: str, width: int) -> pl.DataFrame|None:
     "The fields of plain lines as columns '0', '1', ...; None if any line is odd"
     if b'\r' in block: block = block.replace(b'\r\n', b'\n')
@@ -306,12 +315,13 @@ def _swift(block: bytes, delimiter: str, width: int, roles: dict[str,str], skip:
     try: return _scored(fields, roles, '') if fields.height else pl.DataFrame()
     except DataError: return None # the exact way says it better: with the line
 
-# %% ../../nbs/12_data.qrels.ipynb #0c9a12a2
+# %% ../../nbs/12_data.qrels.ipynb #dd171c53
 def _exact(path: str, delimiter: str, width: int, roles: dict[str,str], has_header: bool) -> pl.DataFrame:
     frame = _fields(path, delimiter, width)[1 if has_header else 0:]
     if not frame.height: raise DataError('a header and no judgements', path, 'at least one row')
     return _scored(frame, roles, path)
 
+# %% ../../nbs/12_data.qrels.ipynb #6b6f1bd3
 def _judgements(path: str, delimiter: str, width: int, roles: dict[str,str], has_header: bool=False) -> Iterator[pl.DataFrame]:
     "Judgements of a delimited file, block by block: the swift way up to the first odd block, from there on the exact way"
     done = 0
@@ -354,6 +364,7 @@ def _header(fields: list[str], path: str) -> dict[str,str]|None:
     if not _known(fields) or len(fields)<2: return None
     return {role: str(fields.index(name)) for role,name in _columns(fields, f'{path}, line 1').items()}
 
+# %% ../../nbs/12_data.qrels.ipynb #a35272c2
 @register_loader('qrel')
 def delimited_qrel(
     filepath: str, # .csv, .tsv or .txt
@@ -405,6 +416,7 @@ def _judged(line: bytes, roles: dict[str,str]) -> tuple[str,list[str],list]:
     if not {*map(type, scores)}<={int,float}: raise DataError(some([o for o in scores if type(o) not in (int,float)], 'score')+' not numeric', expected='numbers')
     return id_string(qid),docids if {*map(type, docids)}=={str} else [id_string(o) for o in docids],scores
 
+# %% ../../nbs/12_data.qrels.ipynb #663816e1
 @register_loader('qrel')
 def jsonl_qrel(
     filepath: str, # .jsonl or .json
@@ -428,6 +440,7 @@ def _parquet_names(filepath: str) -> list[str]:
     try: return list(pl.read_parquet_schema(filepath))
     except (pl.exceptions.PolarsError,OSError) as e: raise DataError(f'this is no Parquet file ({str(e).splitlines()[0]})', filepath, repair='copy or write it again') from None
 
+# %% ../../nbs/12_data.qrels.ipynb #e5c3011e
 @register_loader('qrel')
 def parquet_qrel(
     filepath: str, # .parquet
@@ -454,6 +467,7 @@ def qrel_qids(
     found = _ask('qrel', Path(filepath), num_proc)
     return None if found is None else _whole(_triplet_pieces(found, filepath))['qid'].to_list()
 
+# %% ../../nbs/12_data.qrels.ipynb #b2b770dc
 @register_loader('qid')
 def qid_list(
     filepath: str, # .txt, .csv or .tsv

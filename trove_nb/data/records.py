@@ -37,6 +37,7 @@ def _text_field(record: dict, name: str) -> str|None:
     if value is None or type(value) is str: return value
     raise DataError(f'{name!r} is {value!r}', expected='a string')
 
+# %% ../../nbs/11_data.records.ipynb #0a6bfbec
 def _parse(line: bytes) -> tuple[str,str|None,str]:
     "(id, title, text) of one line of JSON"
     record = json_object(line)
@@ -70,6 +71,7 @@ def _read_json(block: bytes, id_name: str, id_type: pa.DataType) -> pa.Table:
     try: return ask('error')
     except pa.ArrowInvalid: return ask('infer')
 
+# %% ../../nbs/11_data.records.ipynb #3a04affe
 def _plain_block(block: bytes) -> pa.Table|None:
     "The records in a block of lines; None if anything about it is odd"
     if (n := _lines_of_objects(block))<0: return None
@@ -109,6 +111,7 @@ def _blocks(f: BinaryIO) -> Iterator[bytes]:
         rest.append(piece[cut:])
     if last := b''.join(rest): yield last
 
+# %% ../../nbs/11_data.records.ipynb #3b3ffabd
 def _json_tables(path: Path) -> Iterator[pa.Table]:
     line = 1
     with open_text(path) as f:
@@ -130,6 +133,7 @@ def _id_column(names: Iterable[str], where: str) -> str:
     problem = f'two columns could be the id: {", ".join(found)}' if len(found)>1 else f'no id and text among the columns {", ".join(names):.200}'
     raise DataError(problem, where, f"'text' and exactly one of {', '.join(sorted(_ID_FIELDS))}, as names of columns", 'name the columns so')
 
+# %% ../../nbs/11_data.records.ipynb #35e798b4
 def _separated_records(path: Path, kind: str) -> Iterator[tuple[str,str|None,str]]:
     rows = separated_values(path, kind)
     line,names = next(rows, (1,[]))
@@ -153,6 +157,7 @@ def _strings(column: pa.Array, name: str, where: str, first_row: int) -> pa.Arra
     if (row := pc.index(wrong, True).as_py())>=0: raise DataError(f'{name!r} is {"missing" if column[row].as_py() is None else "empty"}', f'{where}, row {first_row+row} (from 0)', 'a string')
     return column
 
+# %% ../../nbs/11_data.records.ipynb #06c27c75
 def _parquet_tables(path: Path) -> Iterator[pa.Table]:
     from pyarrow.parquet import ParquetFile
     try: file = ParquetFile(path)
@@ -183,6 +188,7 @@ def _batches(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
             waiting,n = [table[_BATCH:]],n-_BATCH
     if n: yield pa.concat_tables(waiting).combine_chunks().to_batches()[0]
 
+# %% ../../nbs/11_data.records.ipynb #c5f00664
 def _write_batches(path: Path, target: Path, role: str='passage'):
     "Write the records of `path` as Arrow batches"
     n,show = 0,None if path.stat().st_size>1<<26 else False
@@ -212,6 +218,7 @@ def _ranks(order: np.ndarray) -> np.ndarray:
     rank[order] = np.arange(len(order), dtype=rank.dtype)
     return rank
 
+# %% ../../nbs/11_data.records.ipynb #a8a22d4c
 def _write_index(path: Path, folder: Path):
     "The order of ids, each row's rank in it, and the rows that repeat an earlier record"
     table = _mapped(folder)
@@ -262,6 +269,7 @@ def _views(chunks: list[pa.Array]) -> list[tuple[memoryview,memoryview]]:
     buffers = [o.buffers() for o in chunks]
     return [(memoryview(offsets).cast('q'),memoryview(data or b'')) for _,offsets,data in buffers]
 
+# %% ../../nbs/11_data.records.ipynb #ad157899
 class Records:
     "The texts of one file, memory-mapped, by id or row"
     def __init__(self,
@@ -307,6 +315,7 @@ def id(self: Records, row: int) -> str:
     "The id of a row"
     return self._read(self._ids, row)
 
+# %% ../../nbs/11_data.records.ipynb #04021822
 @patch
 def text(self: Records, row: int) -> str:
     "The text of a row"
@@ -346,6 +355,7 @@ def ids_of(self: Records,
     "The id of each row"
     return self._read_many(self._ids, rows)
 
+# %% ../../nbs/11_data.records.ipynb #06dae71f
 @patch
 def texts(self: Records,
     rows: Iterable[int], # in any order, repeated or not
@@ -369,6 +379,7 @@ def _find(self: Records, id_: str) -> int:
     row = int(self._order[place])
     return row if self.id(row)==id_ else -1
 
+# %% ../../nbs/11_data.records.ipynb #64e1887b
 @patch
 def __contains__(self: Records, id_: str) -> bool: return isinstance(id_, str) and self._find(id_)>=0
 
@@ -392,6 +403,7 @@ def _as_ids(ids: Iterable[str]) -> pa.Array|pa.ChunkedArray:
         raise DataError(f'the ids have the type {ids.type} and {ids.null_count:,} nulls', expected='strings', repair='convert the ids to strings')
     return ids.cast(pa.large_string())
 
+# %% ../../nbs/11_data.records.ipynb #a651a566
 @patch
 def rows(self: Records,
     ids: Iterable[str], # a list, or a Polars or Arrow column
@@ -413,6 +425,7 @@ def lengths(self: Records) -> np.ndarray:
     sizes = [np.diff(np.asarray(titles)[:n])+np.diff(np.asarray(texts)[:n]) for (titles,_),(texts,_),n in zip(self._titles, self._texts, (len(o)+1 for o in self.ids.chunks))]
     return np.concatenate(sizes)
 
+# %% ../../nbs/11_data.records.ipynb #8eecb990
 @patch
 def id_rank(self: Records) -> np.ndarray:
     "int32 [N], memory-mapped: each row's place among the ids in ascending byte order"
@@ -455,6 +468,7 @@ def _pairs_frame(texts: dict) -> pl.DataFrame:
     if wrong: raise DataError(some(wrong, 'value')+' among the texts', expected='{id: text} with strings', repair='convert the texts')
     return pl.DataFrame({'id': [id_string(o) for o in texts], 'text': list(texts.values())}, schema={'id': pl.String, 'text': pl.String})
 
+# %% ../../nbs/11_data.records.ipynb #f9d56070
 def as_frame(
     obj: object,                # a pandas or Polars frame, an Arrow table or a `datasets.Dataset`
     origin: str='the container', # what to call it in errors
@@ -488,6 +502,7 @@ def _key_base(fingerprint: str, start: int) -> int:
     "What makes a row a key when it is added: a hash of 63 bits for the file's first row"
     return ((int.from_bytes(blake2b(fingerprint.encode(), digest_size=8).digest(), 'big')>>1)-start) % 2**63
 
+# %% ../../nbs/11_data.records.ipynb #42fee053
 class RecordSet:
     "Several `Records` with rows numbered through"
     def __init__(self,
@@ -541,6 +556,7 @@ def text(self: RecordSet, row: int) -> str:
     records,row = self._local(row)
     return records.text(row)
 
+# %% ../../nbs/11_data.records.ipynb #a72cc03b
 @patch
 def title(self: RecordSet, row: int) -> str|None:
     "The title of a row, None if it has none"
@@ -570,6 +586,7 @@ def ids_of(self: RecordSet, rows: Iterable[int]) -> list[str]:
     "The local id of each row"
     return self._read_many('ids_of', rows)
 
+# %% ../../nbs/11_data.records.ipynb #e2d520a2
 @patch
 def texts(self: RecordSet, rows: Iterable[int]) -> list[str]:
     "The text of each row"
@@ -591,6 +608,7 @@ def rows(self: RecordSet,
     rows = self.sources[source].rows(ids)
     return np.where(rows<0, -1, rows+self.starts[source])
 
+# %% ../../nbs/11_data.records.ipynb #5e197993
 @patch
 def lengths(self: RecordSet) -> np.ndarray:
     "int64 [N]: bytes of title and text together"
@@ -620,6 +638,7 @@ def _clash(sources: list[Records]) -> bool:
     ids = pl.concat([pl.from_arrow(r.ids).unique() for r in sources])
     return ids.n_unique()<len(ids)
 
+# %% ../../nbs/11_data.records.ipynb #65be7f31
 @patch(as_prop=True)
 def ambiguous(self: RecordSet) -> bool:
     "Is there an id that two files of the set have?"

@@ -21,6 +21,7 @@ def ends_texts(
     "Does it put a special token after each text by itself?"
     return tokenizer('a', return_special_tokens_mask=True, verbose=False)['special_tokens_mask'][-1]==1
 
+# %% ../../nbs/14_data.tokenize.ipynb #f63648b8
 def _rows(tokenizer, texts, max_length, append_eos) -> list[list[int]]:
     if not texts: return []
     eos,append = tokenizer.eos_token_id,append_eos and not ends_texts(tokenizer)

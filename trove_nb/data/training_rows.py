@@ -36,6 +36,7 @@ def _content_id(title: str|None, text: str) -> str:
     "A name made of the content: 16 hexadecimal digits"
     return blake2b(f'{title or ""}\0{text}'.encode(), digest_size=8).hexdigest()
 
+# %% ../../nbs/10_data.training_rows.ipynb #83e085f3
 def _text(value: object, field: str) -> str:
     if isinstance(value, str): return value
     raise DataError(f'{field!r} is {value!r:.80}', expected='a text')
@@ -64,6 +65,7 @@ def _tevatron_passages(row: dict, field: str) -> list[_Passage]:
         found.append(_named(o.get('docid'), title or None, _text(o.get('text'), 'text'), o.get('score')))
     return found
 
+# %% ../../nbs/10_data.training_rows.ipynb #4905dc45
 def _tevatron(row: dict) -> _Row:
     name = 'query' if 'query' in row else 'query_text'
     query = _named(row.get('query_id'), None, _text(row.get(name), name))
@@ -84,6 +86,7 @@ _ANCHORS = ('anchor','query','question')
 _SCORES = ('label','labels','score','scores')
 _NEGATIVE = re.compile(r'negative(_?\d+)?')
 
+# %% ../../nbs/10_data.training_rows.ipynb #b75dbf05
 def _columns(row: dict) -> _Row:
     anchor,*others = [o for o in row if o not in _SCORES]
     strange = [o for o in others if o!='positive' and not _NEGATIVE.fullmatch(o)]
@@ -105,6 +108,7 @@ def _format_of(names: Iterable[str]) -> str|None:
     if names >= {'query','pos'}: return 'flagembedding'
     return 'sentence-transformers' if 'positive' in names and names.intersection(_ANCHORS) else None
 
+# %% ../../nbs/10_data.training_rows.ipynb #897a4572
 def training_rows_format(
     path: str|Path, # any file
 ) -> str|None:
@@ -133,6 +137,7 @@ def _parquet_records(path: Path) -> Iterator[tuple[str,dict]]:
     from pyarrow.parquet import ParquetFile
     for i,row in enumerate(chain.from_iterable(o.to_pylist() for o in ParquetFile(path).iter_batches(1<<10))): yield f'row {i} (from 0)',row
 
+# %% ../../nbs/10_data.training_rows.ipynb #018e1bef
 def _training_rows(path: Path, format_: str, kind: str) -> Iterator[tuple[str,_Row]]:
     "(place, row) of each record"
     if kind=='json':
@@ -171,6 +176,7 @@ def _judged(row: _Row, scores: str) -> Iterator[tuple[str,str,int|float]]:
     for label,side in ((1,row.positives),(0,row.negatives)):
         for o in side: yield row.query.id,o.id,_number(o.score) if scores=='teacher' else label
 
+# %% ../../nbs/10_data.training_rows.ipynb #dc2d3d90
 def training_judgements(
     path: str|Path,       # a file of training rows
     scores: str='labels', # 'labels': positives 1, negatives 0; 'teacher': the scores in the rows

@@ -61,6 +61,7 @@ def metrics(self: EvaluationArguments) -> IRMetrics:
     threshold = self.ir_metrics_relevance_threshold
     return IRMetrics(cutoffs, relevance_threshold=1 if threshold is None else threshold)
 
+# %% ../../nbs/33_evaluation.evaluator.ipynb #9dee685b
 def _depth(args: EvaluationArguments, metrics: IRMetrics) -> int:
     deepest,topk = metrics.max_cutoff,args.search_topk
     if topk is None and deepest is None: raise ValueError(f'{metrics} looks at all that is retrieved: say how much that is with search_topk')
@@ -131,6 +132,7 @@ def _blocks(self: RetrievalEvaluator, dataset, order: np.ndarray) -> Iterator[tu
     for start in range(0, len(order), _PASSAGES_PER_BLOCK):
         yield start,self._encode('passage', [dataset.passage_text(int(r)) for r in order[start:start+_PASSAGES_PER_BLOCK]], dataset)
 
+# %% ../../nbs/33_evaluation.evaluator.ipynb #a3f7cbee
 @patch
 def search(self: RetrievalEvaluator,
     dataset, # a `MultiLevelDataset`
@@ -160,6 +162,7 @@ def evaluate(self: RetrievalEvaluator,
     if self.args.output_dir: self._write(result, metrics_file(self.args.output_dir, display_name))
     return result
 
+# %% ../../nbs/33_evaluation.evaluator.ipynb #498f9b77
 @patch
 def _write(self: RetrievalEvaluator, result: EvaluationResult, path: Path):
     "The averages as JSON, the run in TREC's format"

@@ -84,6 +84,7 @@ def measure(
     "Decorator: register a function of a `Ranking`, and of a `cutoff` if it takes one, which returns one value per query"
     return partial(measures.add, alias=name)
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #10e71bd7
 def _takes_cutoff(f: Callable) -> bool: return 'cutoff' in signature(f).parameters
 
 def _at(table: np.ndarray, cutoff: int|None) -> np.ndarray:
@@ -103,6 +104,7 @@ def ndcg_at(ranking: Ranking, cutoff: int|None) -> np.ndarray:
     "Discounted gain above the cutoff over that of the ideal ranking; the relevance threshold plays no part"
     return _share(_at(ranking.gains, cutoff), _at(ranking.ideal_gains, cutoff))
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #de5a3241
 @measure('recall')
 def recall_at(ranking: Ranking, cutoff: int|None) -> np.ndarray:
     "Share of the relevant documents that stand above the cutoff"
@@ -134,6 +136,7 @@ def ndcg(ranking: Ranking) -> np.ndarray:
     "`ndcg_cut` over all that was retrieved; the ideal holds all positive labels"
     return ndcg_at(ranking, None)
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #3f700168
 @measure('recip_rank')
 def reciprocal_rank(ranking: Ranking) -> np.ndarray:
     "1 over the rank of the first relevant document"
@@ -159,6 +162,7 @@ def metric_parts(
     if given and min(cutoffs)<1: raise ValueError(f'{name!r}: a cutoff is at least 1')
     return [(base,c) for c in cutoffs]
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #2579766b
 def _metric_id(base: str, cutoff: int|None) -> str: return base if cutoff is None else f'{base}_{cutoff}'
 
 # %% ../../nbs/30_evaluation.metrics.ipynb #ff1641c8
@@ -184,6 +188,7 @@ class Measured:
 
     def _repr_html_(self) -> str: return self.per_query.describe().loc[['mean','std','min','max']].to_html(float_format='{:.4f}'.format)
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #aecbf744
 def _joined(parts: list[Measured], metric_ids: list[str]) -> Measured:
     return Measured(list(chain.from_iterable(p.qids for p in parts)), metric_ids, np.concatenate([np.zeros((0,len(metric_ids)))]+[p.values for p in parts]),
         {k: sum(p.counts[k] for p in parts) for k in _counted})
@@ -198,6 +203,7 @@ def _valid_cutoffs(k_values: int|Iterable[int]) -> list[int]:
     if not (ks := sorted({int(k) for k in ks})): raise ValueError('k_values is empty: give at least one cutoff')
     return ks
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #b10e9068
 class IRMetrics:
     "Retrieval metrics with trec_eval's definitions, for nested dicts and as `compute_metrics` of a trainer"
     def __init__(self,
@@ -255,6 +261,7 @@ def _tie_places(scores: np.ndarray, docs: list[dict], lengths: np.ndarray) -> np
     places[np.repeat(tied, lengths[tied]),columns] = np.concatenate([np.zeros(0, np.int64)]+[np.arange(n) for n in lengths[tied]])
     return places
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #3fa4db47
 def _ranking_of_dicts(qids: list[str], scores: dict, qrels: dict, relevance_threshold: float) -> Ranking:
     docs,judged = [scores.get(q) or {} for q in qids],[qrels[q] for q in qids]
     n_docs,n_judged = (np.fromiter(map(len, o), np.int64, len(o)) for o in (docs,judged))
@@ -279,6 +286,7 @@ def evaluate(self: IRMetrics,
     found = [measure_ranking(_ranking_of_dicts(b, scores, qrels, self.relevance_threshold), b, self.parts, unjudged*(i==0)) for i,b in enumerate(blocks)]
     return _joined(found, self.metric_ids)
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #e7232f15
 @patch
 def compute(self: IRMetrics,
     scores: dict[str,dict[str,float]], # the run
@@ -302,6 +310,7 @@ def measured(self: IRMetrics) -> Measured:
     "Metrics of each query added so far"
     return _joined(self._batches, self.metric_ids)
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #ca92cef9
 @patch
 def aggregate_results(self: IRMetrics) -> dict[str,float]:
     "Averages over all queries added so far"
@@ -324,6 +333,7 @@ def _table(values, what: str) -> np.ndarray:
     if not flat: raise DataError('no table of two dimensions among them', where=what, expected='one row per query')
     return flat[-1]
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #0b7b0a18
 def _own_columns(logits, labels) -> tuple[np.ndarray,np.ndarray]:
     "Scores and labels [N,K] of each query's own passages"
     logits,labels = _numpy(_table(logits, 'predictions'), np.float32),_numpy(_table(labels, 'label_ids'), np.float64)
@@ -344,6 +354,7 @@ def add_logits(self: IRMetrics,
     self._batches.append(measure_ranking(Ranking(scores, labels, relevance_threshold=self.relevance_threshold), [str(first+i) for i in range(len(scores))], self.parts))
     return self._batches[-1].means
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #3473eec8
 @patch
 def __call__(self: IRMetrics,
     eval_pred,                     # `EvalPrediction`: predictions and label_ids

@@ -38,6 +38,7 @@ def _merge(kept: tuple, new: tuple, k: int) -> tuple:
     order = sort_keys(scores, ties).topk(min(k, scores.shape[1])).indices
     return tuple(o.gather(1, order) for o in (scores,rows,ties))
 
+# %% ../../nbs/31_evaluation.search.ipynb #0f4c4b6c
 def _blocks(passages, at_once: int) -> Iterator[tuple[int,torch.Tensor]]:
     "Blocks of at most `at_once` passages, each with the number of its first row"
     whole = isinstance(passages, (torch.Tensor,np.ndarray))
@@ -58,6 +59,7 @@ def _scored(queries: torch.Tensor, block: torch.Tensor, start: int, ties: torch.
     found = best>-torch.inf
     return best,places[columns].where(found, -1),tie_rank[columns].where(found, 0)
 
+# %% ../../nbs/31_evaluation.search.ipynb #8326c912
 @torch.no_grad()
 def search(
     query_embeddings: torch.Tensor|np.ndarray,  # [Q,D]; the search runs on their device

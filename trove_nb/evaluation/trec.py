@@ -27,6 +27,7 @@ if TYPE_CHECKING: from pandas import DataFrame
 # %% ../../nbs/32_evaluation.trec.ipynb #b56d44aa
 _QUERIES_AT_ONCE = 1024
 
+# %% ../../nbs/32_evaluation.trec.ipynb #585f2759
 @dataclass(frozen=True)
 class Run:
     "Ranked passages of Q queries, k for each at most"
@@ -67,6 +68,7 @@ def __repr__(self: Run) -> str: return f'Run of {len(self):,} queries with {(sel
 # %% ../../nbs/32_evaluation.trec.ipynb #2e20fcfe
 def _taken(ids: list[str], rows: np.ndarray) -> list[str]: return [ids[r] for r in rows]
 
+# %% ../../nbs/32_evaluation.trec.ipynb #c63c5e6f
 @patch(cls_method=True)
 def from_nested_dict(cls: Run,
     scores: dict[str,dict[str,float]], # query id to passage id to score
@@ -99,6 +101,7 @@ def _as_run(found: object) -> Run:
     groups = frame.group_by('qid', maintain_order=True).agg('docid', 'score')
     return Run.from_nested_dict({q: dict(zip(docids, scores)) for q,docids,scores in groups.rows()})
 
+# %% ../../nbs/32_evaluation.trec.ipynb #e7db2d03
 def write_run(
     path: str|Path,      # the file to write, complete or not at all
     run: object,         # a `Run`, {query id: {passage id: score}} or a frame of them; queries that found nothing leave no line
@@ -121,6 +124,7 @@ def _fields(line: bytes, where: str) -> tuple[str,str,float]:
     if score!=score: raise DataError(f'the score {parts[4].decode()!r} is no number', where=where)
     return parts[0].decode(),parts[2].decode(),score
 
+# %% ../../nbs/32_evaluation.trec.ipynb #e08f6e4e
 def read_run(
     path: str|Path, # a TREC run file, of any system
 ) -> Run:
@@ -143,6 +147,7 @@ def write_metrics(
     "Write metrics as JSON"
     with atomic_write(path) as temporary: temporary.write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2|orjson.OPT_SERIALIZE_NUMPY|orjson.OPT_APPEND_NEWLINE))
 
+# %% ../../nbs/32_evaluation.trec.ipynb #42f50007
 def read_metrics(
     path: str|Path, # a file of `write_metrics`
 ) -> dict[str,float|int]: # empty where there is no file

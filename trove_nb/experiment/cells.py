@@ -25,6 +25,7 @@ def _parse(source: str, where: str) -> ast.Module:
     try: return ast.parse(source)
     except SyntaxError as e: raise DataError(f'{e.msg}, line {e.lineno}', where, 'Python') from e
 
+# %% ../../nbs/55_experiment.cells.ipynb #f63e2aca
 def _bound(tree: ast.Module) -> set[str]:
     "Names that a cell's statements bind, at any depth"
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
@@ -34,7 +35,7 @@ def _bound(tree: ast.Module) -> set[str]:
 
 def _source(cell: dict) -> str: return ''.join(cell['source'])
 
-# %% ../../nbs/55_experiment.cells.ipynb #f63e2aca
+# %% ../../nbs/55_experiment.cells.ipynb #1747b167
 def _left_behind(marked: list[ast.Module], others: dict[int,str]) -> tuple[str,int]|None:
     "A name that the script reads and only another cell binds, and that cell's number"
     missing = set().union(*map(names_used, marked))-set().union(*map(_bound, marked))-set(dir(builtins))
@@ -44,6 +45,7 @@ def _left_behind(marked: list[ast.Module], others: dict[int,str]) -> tuple[str,i
         if found: return sorted(found)[0],i
     return None
 
+# %% ../../nbs/55_experiment.cells.ipynb #a20e6a92
 def export_notebook(
     notebook: str|Path,      # .ipynb
     script: str|Path,        # the Python file to write

@@ -49,6 +49,7 @@ _ROLES = ('positives','negatives','graded','dev','test')
 
 def _sources(help): return field(default_factory=list, metadata={'help': help, 'group': 'Data'})
 
+# %% ../../nbs/53_experiment.experiment.ipynb #1a211e2f
 @dataclass
 class Experiment:
     "All that makes a training run"
@@ -100,6 +101,7 @@ def code(self: Experiment) -> str:
     "Python that makes the experiment"
     return Settings(self, self.names).code
 
+# %% ../../nbs/53_experiment.experiment.ipynb #7a2c5b85
 @patch
 def to_yaml(self: Experiment,
     names: Mapping|None=None, # for functions; None: `names`
@@ -136,6 +138,7 @@ def updated(self: Experiment,
     made = {part: _changed(getattr(self, part), parts[part]) for part in _PARTS}
     return _like(self, **made, **parts[''])
 
+# %% ../../nbs/53_experiment.experiment.ipynb #228a1a14
 def _known_part(name: str) -> str:
     "Likewise; `DataError` if nothing has such a field"
     if (part := _part_of(name)) is not None: return part
@@ -161,6 +164,7 @@ def _options(words: Sequence[str]) -> dict[str,list[str]]:
         else: found[name].append(word)
     return found
 
+# %% ../../nbs/53_experiment.experiment.ipynb #7aa9206b
 def _negated(name: str) -> str|None:
     "Of --no_<name>, the name of a switch"
     return name[3:] if name.startswith('no_') and _part_of(name) is None and _part_of(name[3:]) else None
@@ -179,6 +183,7 @@ def overridden(self: Experiment,
     made = {part: _read_on_top(getattr(self, part), given) for part,given in parts.items() if given}
     return _like(self, **(_own_values(own) if own else {}), **made)
 
+# %% ../../nbs/53_experiment.experiment.ipynb #1a8816aa
 def _own_values(given: dict) -> dict:
     "Values of an experiment's own fields, as its fields want them"
     held = Settings(Experiment)
@@ -199,7 +204,7 @@ def _read_on_top(obj: object, words: list[str]) -> object:
     if settings.errors: raise DataError('; '.join(m if k in m else f'{k}: {m}' for k,m in settings.errors.items()), 'the command line')
     return settings.build()
 
-# %% ../../nbs/53_experiment.experiment.ipynb #1a8816aa
+# %% ../../nbs/53_experiment.experiment.ipynb #f6df54c8
 @patch
 def to_command_line(self: Experiment) -> str:
     "What differs from the defaults, quoted for a shell; `DataError` for what no line can say, such as functions"
@@ -215,6 +220,7 @@ def _plain_sources(experiment: Experiment) -> dict:
     if functions: raise DataError(f'{functions[0]} can\'t be said on a command line', 'Experiment', 'plain values', 'write a config.yaml with export')
     return {**found, 'dev_group_size': experiment.dev_group_size, 'cutoffs': experiment.cutoffs}
 
+# %% ../../nbs/53_experiment.experiment.ipynb #2bd3eb0c
 @patch(cls_method=True)
 def from_kwargs(cls: Experiment,
     **settings, # fields of any part by their names
@@ -242,6 +248,7 @@ def _source_problems(e: Experiment) -> list[str]:
             found += [f'{role}[{i}]: {o} does not exist: expected a file; relative paths begin at {os.getcwd()}' for o in gone]+[f'{role}[{i}] has no {o}: expected judgements, queries and passages' for o in empty]
     return found
 
+# %% ../../nbs/53_experiment.experiment.ipynb #16a3a49e
 def _loss_problems(e: Experiment) -> list[str]:
     if e.model.loss is None: return [f'model.loss is not given: expected one of {", ".join(map(repr, RetrievalLoss.available_losses()))}']
     try: loss = RetrievalLoss.registry[e.model.loss]
@@ -250,7 +257,7 @@ def _loss_problems(e: Experiment) -> list[str]:
     unfit = loss.misfit(probe, 'graded' if e.graded else 'binary', e.data.passage_selection_strategy) if e.graded or e.positives else None
     return [f'loss={e.model.loss!r}: {unfit[0]}: {unfit[1]}'] if unfit else []
 
-# %% ../../nbs/53_experiment.experiment.ipynb #16a3a49e
+# %% ../../nbs/53_experiment.experiment.ipynb #8fb1b17d
 def _evaluation_problems(e: Experiment) -> list[str]:
     t,found = e.training,[]
     strategy = getattr(t.eval_strategy, 'value', t.eval_strategy)
@@ -260,6 +267,7 @@ def _evaluation_problems(e: Experiment) -> list[str]:
     if not e.cutoffs or any(not isinstance(k, int) or k<1 for k in e.cutoffs): found.append(f'cutoffs={e.cutoffs}: expected whole numbers from 1 on')
     return found
 
+# %% ../../nbs/53_experiment.experiment.ipynb #b140ea92
 def _model_problems(e: Experiment) -> list[str]:
     import torch
     m,found = e.model,[]
@@ -305,6 +313,7 @@ def _train_dataset(e: Experiment, formats: dict):
     if e.graded: return MultiLevelDataset(data_args=e.data, qrel_config=e.graded, **formats)
     return BinaryDataset(data_args=e.data, positive_configs=e.positives, negative_configs=e.negatives, **formats)
 
+# %% ../../nbs/53_experiment.experiment.ipynb #5b21b097
 @patch
 def build(self: Experiment) -> ExperimentParts:
     "Model, data and trainer, ready to train"
@@ -337,6 +346,7 @@ def _functions(self: Experiment, names: Mapping) -> dict[str,object]:
         if (callable(value) or hasattr(value, 'meta')) and not any(value is o for o in found.values()): found[_unnamed(value, names, role, found)] = value
     return found
 
+# %% ../../nbs/53_experiment.experiment.ipynb #51fc708b
 def _travels(loader: Callable) -> bool:
     "Whether a loader can; one that can't is left behind, since perhaps no file here needs it"
     alone = Definitions()
@@ -369,6 +379,7 @@ def holds_run(
     folder = Path(folder)
     return any((folder/o).exists() for o in (STREAM_FILE,RECORD_FILE)) or any(folder.glob('checkpoint-*'))
 
+# %% ../../nbs/53_experiment.experiment.ipynb #52cc8d77
 def _settled_path(path: object, data: Path) -> object:
     "Absolute; relative to the config for data that was in memory, which is copied"
     if not isinstance(path, str) or '://' in path or not Path(path).exists(): return path
@@ -384,7 +395,7 @@ def _settled(e: Experiment, folder: Path) -> Experiment:
     model = e.model.model_name_or_path
     return _like(e.updated(output_dir='.', resume_from_checkpoint=None, model_name_or_path=_settled_path(model, folder/'data') if model and Path(model).is_dir() else model), **sources)
 
-# %% ../../nbs/53_experiment.experiment.ipynb #52cc8d77
+# %% ../../nbs/53_experiment.experiment.ipynb #1aea3980
 def _facts_at_export(e: Experiment) -> dict:
     "Fingerprints of files, and versions"
     files = sorted({p for role in _ROLES for c in getattr(e, role) for k in ('qrel_path','corpus_path','query_path') for p in getattr(c, k) if isinstance(p, str) and Path(p).is_file()})
@@ -396,6 +407,7 @@ def _texts_of(e: Experiment, defined: Definitions, settled: Experiment, num_proc
     return {CONFIG_FILE: settled.to_yaml(defined.named), 'train.py': train_script(bool(e.graded), bool(e.dev), bool(e.test), bool(defined.sources)), 'launch.sh': launch_script(num_processes), 'accelerate.yaml': dump(accelerate_config(num_processes)),
         'README.md': launch_recipes(), EXPORT_FILE: json.dumps(_facts_at_export(e), indent=1, ensure_ascii=False), **({DEFINITIONS_FILE: defined.text} if defined.sources else {}), **{f'{o}.yaml': dump(accelerate_config(max(2, num_processes), kind=o)) for o in kinds}}
 
+# %% ../../nbs/53_experiment.experiment.ipynb #d7cc28b0
 @patch
 def export(self: Experiment,
     folder: str|Path|None=None,  # None: the output folder
@@ -432,6 +444,7 @@ def _module_at(path: Path) -> types.ModuleType:
 def _beside(path: object, folder: Path) -> object:
     return str(folder/path) if isinstance(path, str) and '://' not in path and not os.path.isabs(path) else path
 
+# %% ../../nbs/53_experiment.experiment.ipynb #365ea449
 @patch(cls_method=True)
 def load(cls: Experiment,
     path: str|Path,                      # an exported folder, or its config.yaml
@@ -461,6 +474,7 @@ def _checkpoint(e: Experiment) -> str|None:
     if str(wanted).lower() not in ('last','true'): return str(wanted)
     return get_last_checkpoint(e.training.output_dir) if e.folder.is_dir() else None
 
+# %% ../../nbs/53_experiment.experiment.ipynb #3fd90c63
 def _warn_of_changes(folder: Path):
     "Say which files are no longer what they were at export"
     try: facts = json.loads((folder/EXPORT_FILE).read_text(encoding='utf-8'))
@@ -487,6 +501,7 @@ def begin(self: Experiment) -> str|None: # the checkpoint to go on from
     set_seed(self.seed)
     return checkpoint
 
+# %% ../../nbs/53_experiment.experiment.ipynb #a3361252
 @patch
 def _keep(self: Experiment):
     "See that the output folder says what is trained in it: overrides, too, and the script, if somebody changed it"
@@ -499,7 +514,7 @@ def _keep(self: Experiment):
     if text!=(self.folder/CONFIG_FILE).read_text(encoding='utf-8'):
         with atomic_write(self.folder/CONFIG_FILE) as aside: aside.write_text(text, encoding='utf-8')
 
-# %% ../../nbs/53_experiment.experiment.ipynb #a3361252
+# %% ../../nbs/53_experiment.experiment.ipynb #6015e24b
 @patch
 def train(self: Experiment,
     overwrite: bool=False, # train in a folder that holds another run; its stream is put aside
@@ -525,6 +540,7 @@ def run(self: Experiment,
     if self.test: self.measure_test(parts.trainer)
     return parts
 
+# %% ../../nbs/53_experiment.experiment.ipynb #ce51c0cc
 @patch
 def measure_test(self: Experiment,
     trainer: RetrievalTrainer, # after training
@@ -543,6 +559,7 @@ def measure_test(self: Experiment,
 # %% ../../nbs/53_experiment.experiment.ipynb #87491d53
 _launch_folder = launch
 
+# %% ../../nbs/53_experiment.experiment.ipynb #eb829382
 @patch
 def launch(self: Experiment,
     num_processes: int=1,         # of all machines together
@@ -571,6 +588,7 @@ def _flat(value: object, name: str='') -> dict[str,object]:
     if isinstance(value, list) and any(isinstance(o, Mapping) for o in value): return {k: v for i,inner in enumerate(value) for k,v in _flat(inner, f'{name}[{i}]').items()}
     return {name: value}
 
+# %% ../../nbs/53_experiment.experiment.ipynb #5d6e588e
 def differences(
     a: Mapping, # nested
     b: Mapping, # likewise
@@ -594,6 +612,7 @@ def diff(self: Experiment,
     "What the other has differently"
     return differences(self.to_dict(), other.to_dict())
 
+# %% ../../nbs/53_experiment.experiment.ipynb #0c5f38a9
 @patch
 def __repr__(self: Experiment) -> str: return self.code
 

@@ -44,6 +44,7 @@ def follow_parent(
     thread.start()
     return thread
 
+# %% ../../nbs/52_experiment.launch.ipynb #723b6e7e
 def run_rank(
     main: Callable[[],object],       # the script's work
     folder: str|Path|None=None,      # where failures are written; None: where the script is
@@ -76,6 +77,7 @@ def _process(facts: dict) -> psutil.Process|None:
         return found if abs(found.create_time()-facts['created'])<1 and found.status()!=psutil.STATUS_ZOMBIE else None
     except psutil.Error: return None
 
+# %% ../../nbs/52_experiment.launch.ipynb #66fc7e8d
 class LaunchedRun:
     "A run in processes of its own; its folder is all that is needed to find it again"
     def __init__(self, folder: str|Path): # in which `launch` was called
@@ -107,7 +109,7 @@ class LaunchedRun:
         "Tracebacks by rank"
         return {p.stem: p.read_text(encoding='utf-8') for p in sorted((self.folder/_FAILURES).glob('rank-*.txt')) if p.stat().st_mtime>=self.facts['created']-1}
 
-# %% ../../nbs/52_experiment.launch.ipynb #66fc7e8d
+# %% ../../nbs/52_experiment.launch.ipynb #b14b375d
 @patch(as_prop=True)
 def status(self: LaunchedRun) -> str:
     "starting, running, paused, finished, stopped, failed, or lost"
@@ -126,6 +128,7 @@ def error(self: LaunchedRun) -> str|None:
     end = self.stream.end
     return (end or {}).get('traceback') or f'the processes ended without a word; the last lines of {_LOG}:\n{self.log()}'
 
+# %% ../../nbs/52_experiment.launch.ipynb #7db59931
 @patch
 def wait(self: LaunchedRun,
     timeout: float|None=None, # seconds; `TimeoutError` after them
@@ -163,6 +166,7 @@ def kill(self: LaunchedRun,
         except psutil.NoSuchProcess: continue
     psutil.wait_procs(family, timeout=5)
 
+# %% ../../nbs/52_experiment.launch.ipynb #d23e2cca
 @patch
 def show(self: LaunchedRun):
     "The live view of the run, with its controls; in a console, the state of things"
@@ -178,7 +182,7 @@ def __repr__(self: LaunchedRun) -> str: return self._facts().text
 @patch
 def _repr_html_(self: LaunchedRun) -> str: return self._facts().html
 
-# %% ../../nbs/52_experiment.launch.ipynb #d23e2cca
+# %% ../../nbs/52_experiment.launch.ipynb #1453110e
 def launch(
     folder: str|Path,               # an exported experiment
     num_processes: int=1,           # of all machines together
@@ -201,6 +205,7 @@ def launch(
     inherited = {k: v for k,v in os.environ.items() if k not in ('RANK','LOCAL_RANK','WORLD_SIZE','MASTER_ADDR','MASTER_PORT') and not k.startswith('TORCHELASTIC')}
     return _start(folder, ['bash',str(folder/'launch.sh'),*map(str, overrides)], {**inherited, **{k: str(v) for k,v in told.items()}, **(env or {})}, num_processes, machine_rank)
 
+# %% ../../nbs/52_experiment.launch.ipynb #0ea5d9a9
 def _start(folder: Path, command: list[str], env: dict, num_processes: int, machine_rank: int) -> LaunchedRun:
     log = folder/(_LOG if not machine_rank else f'launch-{machine_rank}.log')
     with log.open('wb') as out: started = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)

@@ -39,6 +39,7 @@ def _texts(module: str, files: Iterable[str]=()) -> Iterator[str]:
     yield from reversed(list(notebook_shell().user_ns.get('In', ())))
     yield from (''.join(entry[2]) for name,entry in reversed(list(linecache.cache.items())) if len(entry)>2 and ('ipython' in name or 'ipykernel' in name))
 
+# %% ../../nbs/50_experiment.portable.ipynb #69369536
 def _binds(node: ast.AST, name: str) -> bool:
     if isinstance(node, (ast.FunctionDef,ast.ClassDef,ast.AsyncFunctionDef)): return node.name==name
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) and node.value else []
@@ -52,13 +53,14 @@ def _parsed(text: str) -> ast.Module|None:
     try: return ast.parse(python_of(text))
     except (SyntaxError,ValueError): return None
 
-# %% ../../nbs/50_experiment.portable.ipynb #69369536
+# %% ../../nbs/50_experiment.portable.ipynb #7356ebe9
 @dataclass
 class Definition:
     "A statement that gives a name its value"
     node: ast.stmt
     text: str # its lines, as they were written
 
+# %% ../../nbs/50_experiment.portable.ipynb #cb1ed677
 def definition_of(
     name: str,   # at the top level of a cell or module
     module: str='__main__', # where it lives
@@ -78,6 +80,7 @@ def names_used(node: ast.AST) -> list[str]:
     "Names that are read anywhere within"
     return list(dict.fromkeys(n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)))
 
+# %% ../../nbs/50_experiment.portable.ipynb #54150e9f
 def _import_of(name: str, value: object) -> str|None:
     "The import that gives a name this value; None if it isn't from an installed module"
     if inspect.ismodule(value): return f'import {value.__name__}' if value.__name__==name else f'import {value.__name__} as {name}' if is_installed(value.__name__) else None
@@ -134,6 +137,7 @@ def add(self: Definitions,
     elif isinstance(value, type): self._add_class(name, value)
     else: self._add_value(name, value, module)
 
+# %% ../../nbs/50_experiment.portable.ipynb #8e5b1569
 @patch
 def _add_names(self: Definitions, node: ast.AST, space: Mapping, module: str, besides: tuple=()):
     for used in names_used(node):
@@ -161,6 +165,7 @@ def _lambda_of(fn: Callable) -> ast.Lambda|None:
     same = {ast.unparse(n): n for n in found if facts(eval(compile(ast.Expression(n), '<lambda>', 'eval')).__code__)==facts(fn.__code__)}
     return next(iter(same.values())) if len(same)==1 else None
 
+# %% ../../nbs/50_experiment.portable.ipynb #a997fe6a
 @patch
 def _add_function(self: Definitions, name: str, fn: types.FunctionType):
     try: source = textwrap.dedent(source_of(fn))
@@ -182,6 +187,7 @@ def _methods(cls: type) -> Iterator[types.FunctionType]:
         fn = inspect.unwrap(getattr(member, '__func__', None) or getattr(member, 'fget', None) or member) if callable(member) or isinstance(member, (property,staticmethod,classmethod)) else None
         if isinstance(fn, types.FunctionType): yield fn
 
+# %% ../../nbs/50_experiment.portable.ipynb #c7aca0de
 @patch
 def _add_class(self: Definitions, name: str, cls: type):
     found = definition_of(cls.__name__, cls.__module__, dict.fromkeys(f.__code__.co_filename for f in _methods(cls) if f.__code__.co_filename!='<string>'))

@@ -29,6 +29,7 @@ def _last(stream: RunStream, name: str) -> float|None:
     values = stream.series(name)[1]
     return float(values[-1]) if len(values) else None
 
+# %% ../../nbs/54_experiment.runs.ipynb #1bc22fad
 def run_summary(
     folder: str|Path, # a run folder
 ) -> dict[str,object]:
@@ -49,7 +50,7 @@ def _or_problem(read: Callable, path: Path) -> dict:
     try: return read(path) or {}
     except DataError as e: return {'problem': str(e)}
 
-# %% ../../nbs/54_experiment.runs.ipynb #1bc22fad
+# %% ../../nbs/54_experiment.runs.ipynb #82f148e3
 def run_folders(
     folder: str|Path='runs', # in which to look, at any depth
 ) -> list[Path]:             # the oldest first
@@ -58,6 +59,7 @@ def run_folders(
     if not folder.is_dir(): raise DataError('there is no such folder', folder, 'a folder with runs below it')
     return sorted({p.parent for p in folder.rglob(STREAM_FILE)}, key=lambda p: (p/STREAM_FILE).stat().st_mtime)
 
+# %% ../../nbs/54_experiment.runs.ipynb #8aaf35b0
 def runs(
     folder: str|Path='runs', # in which to look, at any depth
 ) -> 'DataFrame':            # a row for each run, the oldest first
@@ -100,6 +102,7 @@ def _settings_of(record: dict) -> dict:
     if record['model']['weights']: made['model'] = {**made['model'], 'model_name_or_path': record['model']['weights']}
     return made
 
+# %% ../../nbs/54_experiment.runs.ipynb #0965a430
 def compare_runs(
     a: str|Path, # a run folder
     b: str|Path, # another
@@ -135,6 +138,7 @@ def _loss_differences(a: RunStream, b: RunStream) -> list[tuple[int,float]]:
 
 _EXPORTED = (CONFIG_FILE,DEFINITIONS_FILE,EXPORT_FILE,'train.py','launch.sh','accelerate.yaml')
 
+# %% ../../nbs/54_experiment.runs.ipynb #287d4859
 def reproduce(
     folder: str|Path,             # of a run that has ended
     into: str|Path|None=None,     # a new folder; None: beside the run

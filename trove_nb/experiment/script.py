@@ -18,6 +18,7 @@ def _dataset_lines(graded: bool) -> list[str]:
 def _dev_lines() -> list[str]:
     return ['    eval_dataset = MultiLevelDataset(','        data_args=data_args, qrel_config=experiment.dev, data_args_overrides=experiment.dev_overrides, **formats','    )']
 
+# %% ../../nbs/51_experiment.script.ipynb #7b82a982
 def train_script(
     graded: bool,     # whether labels are graded
     dev: bool,        # whether there is a dev set
@@ -44,6 +45,7 @@ def check_accelerate_config(
     if kind=='MULTI_CPU': raise DataError('distributed_type: MULTI_CPU starts a single process without MPI, and says nothing', where, 'MULTI_GPU, with ACCELERATE_USE_CPU=true in the environment', 'launch with launch.sh, which does that where there is no GPU')
     if n>1 and (config.get('use_cpu') or kind=='NO'): raise DataError(f'{n} processes with distributed_type: {kind}{" and use_cpu" if config.get("use_cpu") else ""} start a single one, and say nothing', where, 'MULTI_GPU, DEEPSPEED or FSDP', 'launch with launch.sh, which does the right thing where there is no GPU')
 
+# %% ../../nbs/51_experiment.script.ipynb #dbf48023
 def accelerate_config(
     num_processes: int=1,       # of all machines together
     num_machines: int=1,        # of which this is the first

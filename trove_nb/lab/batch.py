@@ -23,6 +23,7 @@ def _read(collator, batch: dict, side: str, texts: list[str]) -> list[SeenText]:
 
 def _cut_text(seen: SeenText) -> str: return ' … '.join(o for o in seen.cut if o.strip())
 
+# %% ../../nbs/64_lab.batch.ipynb #5f0fb2a3
 def _text_html(seen: SeenText, n_padding: int) -> str:
     sign = 'border:1px solid currentColor;border-radius:3px;padding:0 2px;font-size:10px;opacity:.7'
     shown = ' '.join(f'<span style="{sign}">{escape(visible_text(t, 40))}</span>' if s else f'<bdi>{escape(visible_text(t, 40))}</bdi>' for t,s in zip(seen.tokens, seen.special))
@@ -51,6 +52,7 @@ def cells_used(
     grad, = torch.autograd.grad(loss, logits)
     return grad!=0
 
+# %% ../../nbs/64_lab.batch.ipynb #2b3f3c95
 def _device(model): return next((p.device for p in model.parameters()), torch.device('cpu'))
 
 # %% ../../nbs/64_lab.batch.ipynb #ba0e7405
@@ -109,6 +111,7 @@ def svg(self: ShownBatch) -> str:
     keys = ''.join(f'<g transform="translate({4+i*90},{n*size+12})"><rect width="10" height="10" fill="{colour}" stroke="currentColor" stroke-opacity=".35"/><text x="14" y="9" font-size="11" fill="currentColor">{kind}</text></g>' for i,(kind,colour) in enumerate(_COLOURS.items()))
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="{max(x(n*g), 280)}" height="{n*size+28}" role="img" aria-label="cells of the score matrix">{cells}{keys}</svg>'
 
+# %% ../../nbs/64_lab.batch.ipynb #47defe9e
 @patch
 def _repr_html_(self: ShownBatch) -> str:
     g,rows = self.batch['label'].shape[1],[]

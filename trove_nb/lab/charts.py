@@ -31,6 +31,7 @@ def nice_ticks(
     step = scale*next((o for o in (1,2,2.5,5) if o*scale>=rough*.999), 10)
     return [i*step for i in range(math.ceil(low/step-1e-6), math.floor(high/step+1e-6)+1)]
 
+# %% ../../nbs/61_lab.charts.ipynb #1232d189
 def log_ticks(
     low: float,  # where the axis begins, above 0
     high: float, # where it ends
@@ -63,6 +64,7 @@ def short_number(
     unit,letter = next((o for o in _UNITS if abs(x)>=o[0]))
     return f'{x/unit:.{digits-1}g}{letter}' if abs(x)<999.5*unit else f'{x/unit:.0f}{letter}'
 
+# %% ../../nbs/61_lab.charts.ipynb #957178ce
 def tick_labels(
     ticks: Sequence[float], # ascending
     log: bool=False,        # on a logarithmic axis
@@ -106,6 +108,7 @@ def _decayed_sums(x: np.ndarray, keep: float, block: int=64) -> np.ndarray:
     if len(rows)>1: inner[1:] += np.outer(_decayed_sums(inner[:,-1], float(powers[-1]))[:-1], powers[1:])
     return inner.ravel()[:len(x)]
 
+# %% ../../nbs/61_lab.charts.ipynb #c5edc15a
 def smoothed(
     ys: np.ndarray, # [N], NaN and infinities don't count
     span: float,    # about how many points are averaged
@@ -141,6 +144,7 @@ class Line:
     @cached_property
     def means(self) -> np.ndarray: return smoothed(self.ys, self.span) # [N]
 
+# %% ../../nbs/61_lab.charts.ipynb #9dc9b047
 @dataclass(frozen=True)
 class Mark:
     "Something that happened"
@@ -175,6 +179,7 @@ def fits_log(
 # %% ../../nbs/61_lab.charts.ipynb #72b2d6e7
 _LIMIT = 1e300
 
+# %% ../../nbs/61_lab.charts.ipynb #47a451a2
 class _Axis:
     "From numbers to pixels"
     def __init__(self, values: Iterable, start: float, end: float, log: bool=False, from_zero: bool=False, room: float=0.):
@@ -211,6 +216,7 @@ def run_colour(number: int) -> str: # of the run, from 0
     "A colour for a run; it comes back after eight"
     return _COLOURS[number%len(_COLOURS)]
 
+# %% ../../nbs/61_lab.charts.ipynb #544e5477
 def run_dashes(number: int) -> str: # of the run, from 0
     "Dashes for a run, so that runs are told apart without colour, too; none for the first"
     return _DASHES[number%len(_DASHES)]
@@ -225,6 +231,7 @@ def _path(x: np.ndarray, y: np.ndarray, gaps: np.ndarray) -> str:
 def _label(x: float, y: float, says: str, anchor: str='start', style: str='') -> str:
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" {style}>{says}</text>'
 
+# %% ../../nbs/61_lab.charts.ipynb #cbdb498b
 class _Picture:
     "A chart as SVG, layer by layer"
     def __init__(self, chart: 'Chart'):
@@ -253,7 +260,7 @@ class _Picture:
         points = ' '.join(f'{x:.1f},{y:.1f}' for x,y in [*zip(xs, highs),*zip(xs[::-1], lows[::-1])])
         return f'<polygon points="{points}" fill="{run_colour(line.number)}" fill-opacity=".17"/>'
 
-# %% ../../nbs/61_lab.charts.ipynb #cbdb498b
+# %% ../../nbs/61_lab.charts.ipynb #2b64e977
 @patch(as_prop=True)
 def log_scale(self: Chart) -> bool:
     "Whether the vertical axis is logarithmic"
@@ -267,6 +274,7 @@ def stroke(self: _Picture, line: Line, ys: np.ndarray, width: float, opacity: fl
     dashes = f' stroke-dasharray="{run_dashes(line.number)}"' if run_dashes(line.number) and opacity==1 else ''
     return f'<path d="{_path(self.x(line.xs[kept]), self.y(ys[kept]), gaps)}" stroke="{run_colour(line.number)}" stroke-width="{width}" stroke-opacity="{opacity:g}"{dashes}/>'
 
+# %% ../../nbs/61_lab.charts.ipynb #f7ccafb8
 @patch
 def curve(self: _Picture, line: Line) -> str:
     "Raw values, faint if there is a smoothed line"
@@ -292,6 +300,7 @@ def best(self: Line,
     good = np.where(np.isfinite(self.ys), self.ys if better=='max' else -self.ys, -np.inf)
     return int(good.argmax()) if np.isfinite(good).any() else None
 
+# %% ../../nbs/61_lab.charts.ipynb #4b1b0645
 @patch
 def dots(self: _Picture, line: Line) -> str:
     "Points with their values as tooltips, if they are few; a ring around the best"
@@ -322,6 +331,7 @@ def _pushed_apart(places: list[float], least: float, low: float, high: float) ->
     over = max(0, max(out, default=high)-high)
     return [max(low, o-over) for o in out]
 
+# %% ../../nbs/61_lab.charts.ipynb #d825cc03
 @patch
 def flat_lines(self: _Picture) -> str:
     "Baselines with their names and values"
@@ -348,6 +358,7 @@ def _groups(places: np.ndarray, least: float) -> list[list[int]]:
         else: groups.append([i])
     return groups
 
+# %% ../../nbs/61_lab.charts.ipynb #ef2da6b5
 @patch
 def verticals(self: _Picture) -> str:
     "Events"
@@ -377,6 +388,7 @@ def last_values(self: Chart) -> list[tuple[str,int]]:
         found.append((short_number(float(ys[finite[-1]])),line.number))
     return found
 
+# %% ../../nbs/61_lab.charts.ipynb #6601d382
 @patch
 def summary(self: Chart) -> str:
     "The chart in a sentence, for those who can't see it"
@@ -397,7 +409,7 @@ def corner_notes(self: Chart) -> list[str]:
     notes += [f'best {short_number(line.ys[i])} at step {short_number(line.xs[i])}' for line,i in best if i is not None]
     return [*notes,*(['95 % bands'] if any(len(line.lows) for line in self.lines) else []),*(['log scale'] if self.log_scale else [])]
 
-# %% ../../nbs/61_lab.charts.ipynb #6601d382
+# %% ../../nbs/61_lab.charts.ipynb #7051e074
 @patch
 def svg(self: Chart) -> str:
     "The picture, 400 by 210 pixels and scalable"
@@ -412,6 +424,7 @@ def svg(self: Chart) -> str:
     return (f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{says}" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" style="max-width:100%;height:auto" '
         f'font-family="system-ui,sans-serif" fill="currentColor"><desc>{says}</desc>{head}{body}</svg>')
 
+# %% ../../nbs/61_lab.charts.ipynb #809a424e
 @patch
 def _repr_html_(self: Chart): return self.svg()
 
@@ -426,6 +439,7 @@ def _key_of_events(charts: list[Chart]) -> list[str]:
     pill = 'style="border-radius:8px;padding:0 5px;font-size:10px;background:rgba(128,128,128,.3)"'
     return [f'<span><b {pill}>{escape(event_letter(o))}</b> {isolated_html(o.replace("_", " "), 40)}</span>' for o in names]
 
+# %% ../../nbs/61_lab.charts.ipynb #820e8f93
 def charts_html(
     charts: list[Chart],           # in order
     drawn: Sequence[str]|None=None, # their SVG, if it is known

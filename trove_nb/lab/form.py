@@ -48,6 +48,7 @@ _FOLDED = {'Optimizer and schedule': ('Learning Rate','Optimizer','Regularizatio
     'Evaluation': ('Evaluation','Metrics'), 'Checkpoints': ('Checkpoint','Best Model','Resuming','Hugging Face Hub'), 'Data loading': ('Dataloader','Reproducib'),
     'Processes and devices': ('Hardware','Accelerate','DDP','FSDP','DeepSpeed')}
 
+# %% ../../nbs/63_lab.form.ipynb #75afdb0f
 def _folded(heading: str) -> str: return next((group for group,starts in _FOLDED.items() if heading.startswith(starts)), heading or 'More')
 
 def grouped_fields(
@@ -89,6 +90,7 @@ def files_beside(
     except OSError: return []
     return [f'{p}/' if p.is_dir() else str(p) for p in found[:most]]
 
+# %% ../../nbs/63_lab.form.ipynb #471b48fe
 def _input(spec: FieldSpec, W):
     "An empty input for a field"
     wide,kinds = W.Layout(width='290px'),set(spec.alternatives)
@@ -185,6 +187,7 @@ def row(self: Form,
 def _copy_button(text: str) -> str:
     return f'<button class="jupyter-button" data-text="{escape(text, quote=True)}" onclick="navigator.clipboard.writeText(this.dataset.text);this.textContent=\'Copied\'">Copy</button>'
 
+# %% ../../nbs/63_lab.form.ipynb #92eb39e4
 @patch
 def _status(self: Form) -> str:
     n,wrong = len(self.settings.changed),len(self.errors)
@@ -234,6 +237,7 @@ def _find(self: Form):
     self.found.children = [self.row(o).widget for o in hits[:12]]
     for w in (self.main,self.folded): w.layout.display = 'none' if words else None
 
+# %% ../../nbs/63_lab.form.ipynb #7cd7edab
 @patch
 def _take_pasted(self: Form):
     try: self.read(self.pasted.value)
@@ -256,6 +260,7 @@ def _repr_html_(self: Form) -> str:
 @patch
 def __repr__(self: Form) -> str: return '\n'.join([self.code,*(f'# {k or self.settings.cls.__name__}: {m}' for k,m in self.errors.items())])
 
+# %% ../../nbs/63_lab.form.ipynb #d5741c41
 @patch
 def _repr_mimebundle_(self: Form, **kwargs) -> dict: return view_with_twin(self.widget, self)
 
@@ -308,6 +313,7 @@ def add(self: QRelForm,
     self._changed()
     return card
 
+# %% ../../nbs/63_lab.form.ipynb #e039e0a0
 @patch
 def remove(self: QRelForm,
     card: Form): # one of `cards`
@@ -325,7 +331,7 @@ def _changed(self: QRelForm):
     timer.daemon = True
     timer.start()
 
-# %% ../../nbs/63_lab.form.ipynb #e039e0a0
+# %% ../../nbs/63_lab.form.ipynb #83f7f4a0
 logger = logging.getLogger(__name__)
 
 @patch
@@ -344,6 +350,7 @@ def _look(self: QRelForm, wanted: int):
         self.preview,self._shown,self._html = found,wanted,html
     if self._widget is not None: self.picture.value = html
 
+# %% ../../nbs/63_lab.form.ipynb #03e4e12f
 @patch
 def wait(self: QRelForm,
     seconds: float=60, # `TimeoutError` after that
@@ -355,7 +362,7 @@ def wait(self: QRelForm,
         if time.monotonic()>until: raise TimeoutError(f'the preview is not done after {seconds} s')
         time.sleep(.01)
 
-# %% ../../nbs/63_lab.form.ipynb #83f7f4a0
+# %% ../../nbs/63_lab.form.ipynb #9b6dda40
 @patch
 def _lay_out(self: QRelForm):
     import ipywidgets as W
@@ -366,6 +373,7 @@ def _lay_out(self: QRelForm):
         cards.append(W.VBox([W.HBox([W.HTML(f'<b>source {i+1}</b>'),out], layout=W.Layout(justify_content='space-between')),card.widget], layout=W.Layout(border='1px solid rgba(128,128,128,.4)', padding='6px', margin='0 0 6px 0')))
     self.sources.children = [*cards,self.more]
 
+# %% ../../nbs/63_lab.form.ipynb #c7365cc4
 @patch(as_prop=True)
 def widget(self: QRelForm): # ipywidgets.VBox
     "Cards and preview"
@@ -390,6 +398,7 @@ def _parts_of(specs: Mapping) -> dict[str,type]:
     "Fields that always hold a dataclass, or a list of them"
     return {name: c for name,spec in specs.items() if not spec.nullable and (c := inner_class(spec))}
 
+# %% ../../nbs/63_lab.form.ipynb #5a1dd4e2
 class CompoundForm:
     "Forms for the parts of a dataclass; `.value` is the whole, `.code` the Python that makes it"
     def __init__(self,
@@ -424,7 +433,7 @@ class CompoundForm:
         if held.errors: raise DataError('; '.join(f'{k}: {m}' for k,m in held.errors.items()), self.cls.__name__)
         self.value = held.build()
 
-# %% ../../nbs/63_lab.form.ipynb #5a1dd4e2
+# %% ../../nbs/63_lab.form.ipynb #a395f744
 @patch(as_prop=True)
 def code(self: CompoundForm) -> str:
     "Python that makes the whole"
@@ -441,6 +450,7 @@ def errors(self: CompoundForm) -> dict[str,str]:
     found |= {f'{k}[{i}].{o}': m for k,f in self.parts.items() if isinstance(f, QRelForm) for i,errors in enumerate(f.errors) for o,m in errors.items()}
     return {**found, **{k: m for k,m in self.own.errors.items() if k not in self.kinds and k}}
 
+# %% ../../nbs/63_lab.form.ipynb #4e7b595d
 @patch(as_prop=True)
 def problems(self: CompoundForm) -> list[str]:
     "All that is wrong, with what the whole says of itself"
@@ -459,7 +469,7 @@ def _repr_html_(self: CompoundForm) -> str:
 @patch
 def _repr_mimebundle_(self: CompoundForm, **kwargs) -> dict: return view_with_twin(self.widget, self)
 
-# %% ../../nbs/63_lab.form.ipynb #a395f744
+# %% ../../nbs/63_lab.form.ipynb #d397d137
 @patch
 def _refresh(self: CompoundForm):
     if self._widget is None: return
@@ -478,6 +488,7 @@ def _take_pasted(self: CompoundForm):
     except DataError as e: self.said.value = f'<span role="alert" style="color:#e0483e">{isolated_html(e, 400)}</span>'
     else: self.said.value = 'read'
 
+# %% ../../nbs/63_lab.form.ipynb #bf49069f
 @patch(as_prop=True)
 def widget(self: CompoundForm): # ipywidgets.VBox
     "Tabs, and the code of the whole"

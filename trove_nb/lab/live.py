@@ -31,6 +31,7 @@ from ..training.stream import RunControl, RunStream
 # %% ../../nbs/62_lab.live.ipynb #02b2e94a
 _PER_STEP = ('loss','learning_rate','grad_norm','memory_mb','gpu_memory_mb')
 
+# %% ../../nbs/62_lab.live.ipynb #94f8f271
 class RunCurves:
     "A run's stream, and its curves as arrays"
     def __init__(self,
@@ -83,6 +84,7 @@ def _marks(curves: RunCurves) -> list[Mark]:
     end = curves.stream.end
     return [*marks,*([Mark(end['step'], 'failed', str(end['error']))] if end and end['status']=='failed' else [])]
 
+# %% ../../nbs/62_lab.live.ipynb #967019b1
 def chart_names(
     runs: list[RunCurves],
 ) -> list[str]:
@@ -136,6 +138,7 @@ def spoken_time(
         if seconds>=unit: return f'{seconds//unit:.0f} {name}'+(f' {seconds%unit//below:.0f} {smaller}' if seconds%unit>=below else '')
     return f'{seconds:.0f} s'
 
+# %% ../../nbs/62_lab.live.ipynb #a443f1a5
 def run_facts(
     run: RunCurves,
 ) -> list[str]:
@@ -169,6 +172,7 @@ def status_html(
         rows.append(f'<div style="font-size:13px;line-height:20px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;font-variant-numeric:tabular-nums">{" · ".join([name+badge,*map(isolated_html, facts[1:])])}</div>{bar}')
     return f'<div style="margin:2px 0">{"".join(rows)}</div>'
 
+# %% ../../nbs/62_lab.live.ipynb #b0cd4dff
 def error_html(
     error: str,        # such as 'ValueError: no such file'
     told: str|None='', # its traceback
@@ -189,6 +193,7 @@ def run_errors(
     ends = [(run.stream.end if not run.waits else run.failure) or {} for run in runs]
     return ''.join(error_html(e['error'], e.get('traceback')) for e in ends if e.get('error'))
 
+# %% ../../nbs/62_lab.live.ipynb #2b76a3d7
 def run_report(
     runs: list[RunCurves],
     names: list[str]|None=None, # of curves; None: the main ones
@@ -270,6 +275,7 @@ def _stop(self: Controls, _):
     self.stop.disabled,self.stop.description,self.stop_wished = True,'Stopping…',True
     self.ask.stop()
 
+# %% ../../nbs/62_lab.live.ipynb #8cc02383
 @patch
 def _checkpoint(self: Controls):
     self.stop.disabled,self.stop.description = True,'Saving…'
@@ -280,7 +286,7 @@ def _checkpoint(self: Controls):
         self.stop.disabled = False
     self.stop.description = 'Save checkpoint' if not self.stop.disabled else 'Saved'
 
-# %% ../../nbs/62_lab.live.ipynb #8cc02383
+# %% ../../nbs/62_lab.live.ipynb #85296d9b
 @patch
 def _evaluate(self: Controls, _):
     self.ask.evaluate()
@@ -297,6 +303,7 @@ def _ask_rate(self: Controls, rate: float):
     self.rate_wished = rate
     self.tell(f'run.set_learning_rate({short_number(rate, 4)}): from the next step')
 
+# %% ../../nbs/62_lab.live.ipynb #eb5e5854
 @patch
 def _scale(self: Controls, factor: float):
     rates = self.curves.series('learning_rate')[1]
@@ -330,6 +337,7 @@ def refresh(self: Controls,
 # %% ../../nbs/62_lab.live.ipynb #45d21764
 _VIEW = 'application/vnd.jupyter.widget-view+json'
 
+# %% ../../nbs/62_lab.live.ipynb #ab3e1538
 class Panel:
     "Status, buttons and charts of runs, kept up to date"
     seconds_between_draws,share_of_time = .5,.008
@@ -348,7 +356,7 @@ class Panel:
         self.widget = W.VBox([self.status,*([controls.widget] if controls else []),self.errors,self.charts,self.choice])
         self.widget.add_class('trove-live')
 
-# %% ../../nbs/62_lab.live.ipynb #ab3e1538
+# %% ../../nbs/62_lab.live.ipynb #7a969be7
 @patch
 def _learn_names(self: Panel):
     "A button for each new curve"
@@ -365,6 +373,7 @@ def _learn_names(self: Panel):
     self._mark_toggles()
     self.choice.children = [self.toggles[o] for o in names]
 
+# %% ../../nbs/62_lab.live.ipynb #c3e1b122
 @patch
 def _mark_toggles(self: Panel):
     for name,b in self.toggles.items(): b.icon = 'check' if name in self.shown else ''
@@ -382,7 +391,7 @@ def names(self: Panel) -> list[str]:
     "Of the charts that are shown"
     return [o for o in self._known if o in self.shown]
 
-# %% ../../nbs/62_lab.live.ipynb #7a969be7
+# %% ../../nbs/62_lab.live.ipynb #880872a9
 @patch
 def draw(self: Panel):
     "Draw what is known now"
@@ -397,6 +406,7 @@ def draw(self: Panel):
             if self.first_picture is None and any(r.series('loss').size for r in self.runs): self.first_picture = time.time()
         except Exception as e: self._note(e)
 
+# %% ../../nbs/62_lab.live.ipynb #c240c275
 @patch
 def _pictures(self: Panel) -> str:
     "The charts; those of metrics are drawn anew only if there was an evaluation, an event or a longer axis"
@@ -420,7 +430,7 @@ def _note(self: Panel, error: Exception):
         if self.tell_failure: self.tell_failure(error)
     except Exception as e: logger.warning(f'and can\'t be noted in the run\'s stream ({type(e).__name__}: {e})')
 
-# %% ../../nbs/62_lab.live.ipynb #c3e1b122
+# %% ../../nbs/62_lab.live.ipynb #2c0c9398
 @patch
 def is_over(self: Panel) -> bool:
     "Whether nothing more is to come"
@@ -433,6 +443,7 @@ def _pause_between_draws(self: Panel, costs: list[float]) -> float: # seconds
     if told!=self._told: return self.seconds_between_draws
     return min(5., max(self.seconds_between_draws, min(costs[-5:], default=0)/self.share_of_time))
 
+# %% ../../nbs/62_lab.live.ipynb #4c2a6540
 @patch
 def _follow(self: Panel):
     drawn,looked,costs,over = -1e9,-1e9,[],False
@@ -470,6 +481,7 @@ def show(self: Panel):
     self._handles.append(display(self.bundle(self.finished.is_set()), raw=True, display_id=True))
     self.start()
 
+# %% ../../nbs/62_lab.live.ipynb #98d833b6
 @patch
 def start(self: Panel):
     "Begin to look, unless it is being done or everything is over"
@@ -528,6 +540,7 @@ def _names_of(folders: list[Path]) -> list[str]:
     names = [p.name for p in folders]
     return names if len(set(names))==len(names) else [str(p) for p in folders]
 
+# %% ../../nbs/62_lab.live.ipynb #9677fc55
 def watch(
     folders: str|Path|Sequence[str|Path], # run folders, or their stream files; there may be nothing in them yet
     controls: bool=True, # buttons, if it is one run that goes on
@@ -560,6 +573,7 @@ class TrainerReins(RunControl):
 
 _TABLES = ('PrinterCallback','ProgressCallback','NotebookProgressCallback')
 
+# %% ../../nbs/62_lab.live.ipynb #3e1e7e63
 @contextmanager
 def without_tables(
     trainer, # transformers.Trainer
@@ -575,9 +589,10 @@ def _told_to(trainer):
     "A function that notes on the run's curve that its display failed"
     return lambda e: trainer.stream.write('event', name='display_failed', detail={'error': f'{type(e).__name__}: {e}'})
 
-# %% ../../nbs/62_lab.live.ipynb #3e1e7e63
+# %% ../../nbs/62_lab.live.ipynb #18731ff5
 _live_runs = {} # folder -> LiveRun
 
+# %% ../../nbs/62_lab.live.ipynb #7e8043aa
 class LiveRun(RunView):
     "A run that trains in a thread of this process"
     def __init__(self,
@@ -623,6 +638,7 @@ class _SharedState:
         mine,self.common = self.common,dict(self.common)
         return mine
 
+# %% ../../nbs/62_lab.live.ipynb #d0cdf3f3
 def _state_for_thread(trainer) -> list[tuple]: # what `_keep_state` takes in the thread
     "The process state that this trainer works with, which nobody else resets from now on"
     from accelerate.state import AcceleratorState, PartialState
@@ -660,6 +676,7 @@ def _go(self: LiveRun):
         logger.error(f'{self.runs[0].folder}: training failed ({type(e).__name__}: {e})')
     finally: self.done.set()
 
+# %% ../../nbs/62_lab.live.ipynb #5227dc5b
 @patch
 def start(self: LiveRun,
     controls: bool=True, # show buttons
@@ -681,6 +698,7 @@ def _outcome(self: LiveRun):
     if self.error is not None: raise self.error
     return self.result
 
+# %% ../../nbs/62_lab.live.ipynb #54eed1a5
 @patch
 def wait(self: LiveRun,
     timeout: float|None=None, # seconds; None: to the end
@@ -703,7 +721,7 @@ def __await__(self: LiveRun):
         return self._outcome()
     return until_done().__await__()
 
-# %% ../../nbs/62_lab.live.ipynb #54eed1a5
+# %% ../../nbs/62_lab.live.ipynb #9037f007
 def live(
     trainer,                        # a `RetrievalTrainer`
     baseline: bool|str=True,        # evaluate before training, if there is something to evaluate on; a name for it, or 'zero-shot'
@@ -715,6 +733,7 @@ def live(
     if 'google.colab' in sys.modules: run.wait()
     return run
 
+# %% ../../nbs/62_lab.live.ipynb #871d9c7c
 def attach(
     run: RunView|str|Path, # a run, or its folder
 ) -> RunView:
@@ -730,6 +749,7 @@ def _panel_of(trainer) -> tuple[Panel,threading.Event]:
     curves = RunCurves(trainer.args.output_dir, since=time.time())
     return Panel([curves], Controls(curves, TrainerReins(trainer, over.is_set), keeps_model=True), over=over.is_set, tell_failure=_told_to(trainer)),over
 
+# %% ../../nbs/62_lab.live.ipynb #800f66e2
 @contextmanager
 def shown_live(
     trainer, # a `RetrievalTrainer`

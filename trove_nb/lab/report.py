@@ -24,6 +24,7 @@ def _rows(facts: object, name: str='') -> list[tuple[str,str]]:
     if isinstance(facts, list) and facts and isinstance(facts[0], dict): return [row for i,v in enumerate(facts) for row in _rows(v, f'{name}[{i}]')]
     return [(name,f'{facts:.6g}' if isinstance(facts, float) else str(facts))]
 
+# %% ../../nbs/65_lab.report.ipynb #99d72baf
 def facts_table(
     facts: dict,        # nested
     heads: tuple=(),    # of the columns
@@ -48,6 +49,7 @@ def _results(folder: Path, stream) -> dict[str,str]:
     except DataError as e: return {**rows, 'test': str(e)}
     return {**rows, **{f'test {k}': f'{v:.4f}' for k,v in tested.items() if isinstance(v, float)}}
 
+# %% ../../nbs/65_lab.report.ipynb #454a24aa
 def run_page(
     folder: str|Path, # of a run
 ) -> str: # a whole HTML document

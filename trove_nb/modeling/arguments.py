@@ -30,6 +30,7 @@ def _as_bool(name, value) -> bool|None:
     if word in ('none',''): return None
     return True if word in _YES else False if word in _NO else _bad(name, value, 'yes, no, True or False')
 
+# %% ../../nbs/21_modeling.arguments.ipynb #a94bb4c4
 def _as_pooling(value) -> str|None:
     if value is None or value=='none': return None
     name = _POOLING_SYNONYMS.get(value, value)
@@ -48,6 +49,7 @@ def _as_names(value) -> list[str]|None:
 # %% ../../nbs/21_modeling.arguments.ipynb #bd257bfe
 def _option(default, help): return field(default=default, metadata={'help': help})
 
+# %% ../../nbs/21_modeling.arguments.ipynb #6df95b31
 @dataclass
 class ModelArguments:
     "Which model to load, how to turn it into an encoder, and which loss to train it with"
@@ -95,6 +97,7 @@ def _read_kindly(self: ModelArguments):
     if self.encoder_class in ('none','None',''): self.encoder_class = None
     if self.loss in ('none','None',''): self.loss = None
 
+# %% ../../nbs/21_modeling.arguments.ipynb #990ef1f9
 @patch
 def _check(self: ModelArguments):
     if self.load_in_4bit and self.load_in_8bit: _bad('load_in_8bit', True, 'at most one of load_in_4bit and load_in_8bit')
@@ -117,6 +120,7 @@ def updated(self: ModelArguments,
     if len(both := {'dtype','torch_dtype'} & set(changes))==1: changes |= dict.fromkeys(('dtype','torch_dtype'), changes[both.pop()])
     return ModelArguments(**{**self.to_dict(), **changes})
 
+# %% ../../nbs/21_modeling.arguments.ipynb #7aa3aea2
 @patch
 def _repr_html_(self: ModelArguments) -> str: return settings_facts(self).html
 

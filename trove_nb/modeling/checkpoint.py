@@ -67,6 +67,7 @@ def _read_modules(model, modules, revision) -> dict:
         if (config := read_json(model, name, revision)) is not None: found['pooling'] = _read_pooling(config, f'{model}/{name}')
     return found
 
+# %% ../../nbs/24_modeling.checkpoint.ipynb #e75be058
 def _read_prompts(config: dict) -> dict:
     prompts = config.get('prompts') or {}
     fallback = prompts.get(config.get('default_prompt_name'))
@@ -80,6 +81,7 @@ def _check_folder(model: str|Path):
     is_path = isinstance(model, Path) or Path(path).is_absolute() or path.startswith(('.','~')) or path.count('/')>1
     if is_path and not Path(path).is_dir(): raise DataError('there is no such folder', where=path, expected='the folder of a model, or a name on the hub such as owner/name')
 
+# %% ../../nbs/24_modeling.checkpoint.ipynb #3247317f
 def read_settings(
     model: str|Path|None,    # a folder, or a name on the hub
     revision: str|None=None, # on the hub
@@ -118,6 +120,7 @@ def write_sentence_transformers(
     longest = max((settings[o] for o in ('query_max_len','passage_max_len') if settings.get(o)), default=None)
     _write_json(folder/'sentence_bert_config.json', {'max_seq_length': longest, 'do_lower_case': False} if longest else {'do_lower_case': False})
 
+# %% ../../nbs/24_modeling.checkpoint.ipynb #67fe9f28
 def write_settings(
     folder: Path,   # the model's
     settings: dict, # plain values
@@ -162,6 +165,7 @@ def _move_in(made: Path, folder: Path):
         os.replace(made/name, folder/name)
     for name in set(old)-set(new): (folder/name).unlink()
 
+# %% ../../nbs/24_modeling.checkpoint.ipynb #2ef3fac7
 @contextmanager
 def model_folder(
     folder: str|Path, # where the model shall be; may hold other things

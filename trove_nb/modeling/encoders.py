@@ -82,6 +82,7 @@ def find_appropriate_wrapper(cls: PretrainedEncoder,
     if len(claims)>1: raise DataError(f'{" and ".join(o.__name__ for o in claims)} both claim the model', where=model_name_or_path, repair='say which one in encoder_class')
     return claims[0] if claims else cls.registry['default']
 
+# %% ../../nbs/25_modeling.encoders.ipynb #173e952b
 @patch(cls_method=True)
 def from_model_args(cls: PretrainedEncoder,
     args: ModelArguments, # left as it is
@@ -103,6 +104,8 @@ def config(self: PretrainedEncoder) -> PretrainedConfig:
 
 @patch(as_prop=True)
 def is_loaded_in_4bit(self: PretrainedEncoder) -> bool: return getattr(self.model, 'is_loaded_in_4bit', False)
+
+# %% ../../nbs/25_modeling.encoders.ipynb #428cdd2a
 @patch(as_prop=True)
 def is_loaded_in_8bit(self: PretrainedEncoder) -> bool: return getattr(self.model, 'is_loaded_in_8bit', False)
 
@@ -123,6 +126,7 @@ def activation_checkpointing_enable(self: PretrainedEncoder,
     if hasattr(self.model, 'activation_checkpointing_enable'): self.model.activation_checkpointing_enable(how, **more)
     else: self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how, **more)
 
+# %% ../../nbs/25_modeling.encoders.ipynb #14268aec
 @patch
 def activation_checkpointing_disable(self: PretrainedEncoder):
     "Keep activations"
@@ -145,6 +149,7 @@ def _set_dropout(config: PretrainedConfig, p: float):
     for name in names: setattr(config, name, p)
     if not names: logger.warning('dropout=%s has no effect: the configuration of %s has no dropout to set', p, config.model_type)
 
+# %% ../../nbs/25_modeling.encoders.ipynb #440837f1
 def _quantisation(args: ModelArguments) -> BitsAndBytesConfig|None:
     if args.load_in_8bit: return BitsAndBytesConfig(load_in_8bit=True)
     if not args.load_in_4bit: return None
@@ -184,6 +189,7 @@ def _add_adapter(args, model):
         use_rslora=args.use_rslora, modules_to_save=args.lora_modules_to_save, exclude_modules=r'(.*\.)?pooler(\..*)?' if hasattr(model, 'pooler') else None,
         target_modules='all-linear' if targets==['all-linear'] else targets))
 
+# %% ../../nbs/25_modeling.encoders.ipynb #82f662b8
 def load_backbone(
     args: ModelArguments, # what to load
     subfolder: str='',    # of the weights, in old sentence-transformers folders
@@ -258,6 +264,7 @@ def _load_adapter(model, folder):
     if found.keys()!=wanted.keys(): raise DataError(f'the adapter holds other weights ({len(found)}) than the model ({len(wanted)})', where=folder)
     set_peft_model_state_dict(model, found)
 
+# %% ../../nbs/25_modeling.encoders.ipynb #d008d80b
 @patch
 def load_weights(self: DefaultEncoder,
     folder: str|Path, # as `save_pretrained` wrote it

@@ -25,6 +25,7 @@ def _known(passage_key: Tensor, positive_key: Tensor) -> Tensor:
     for column in positive_key.split(1, dim=1): known |= (keys==column) & (column!=-1)  # one positive at a time keeps memory at [Q, Q*G]
     return known
 
+# %% ../../nbs/26_modeling.gather.ipynb #7a0416d0
 def usable_cells(
     passage_key: Tensor,              # int64 [Q, G], numbers of the passages
     positive_key: Tensor|None=None,   # int64 [Q, P], numbers of each query's known positives, -1 padded; None: false negatives stay
@@ -51,6 +52,7 @@ def exchange_sizes(
     dist.all_gather(everyone, mine)
     return torch.stack(everyone).tolist()
 
+# %% ../../nbs/26_modeling.gather.ipynb #eff48501
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, tensor, sizes):

@@ -57,6 +57,7 @@ def from_model_args(cls: RetrievalLoss,
     given = {k: v for k,v in dict(dtype=dtype, device=device).items() if anything or k in takes}
     return loss(args, **given, **kwargs)
 
+# %% ../../nbs/23_modeling.losses.ipynb #94d300ae
 @patch(cls_method=True)
 def available_losses(cls: RetrievalLoss) -> Catalogue:
     "All losses that can be asked for"
@@ -71,6 +72,7 @@ def check_dataset(self: RetrievalLoss,
     unfit = self.misfit(getattr(dataset, 'label_kind', None), getattr(getattr(dataset, 'data_args', None), 'passage_selection_strategy', None))
     if unfit: raise DataError(f'{type(self).__name__} does not fit a {type(dataset).__name__}: {unfit[0]}', repair=unfit[1])
 
+# %% ../../nbs/23_modeling.losses.ipynb #51cac900
 @patch
 def misfit(self: RetrievalLoss,
     label_kind: str|None, # `binary` or `graded`
@@ -88,6 +90,7 @@ def _group_size(logits: Tensor) -> int:
     if Q==0 or C%Q: raise DataError(f'{C} passages can\'t be shared out among {Q} queries', where='logits', expected='the same number of passages for each query')
     return C//Q
 
+# %% ../../nbs/23_modeling.losses.ipynb #414ef3d4
 def _own(cells: Tensor) -> Tensor:
     "A query's own passages: [Q, G] out of [Q, Q*G], as a view"
     Q,G = len(cells),_group_size(cells)
@@ -132,6 +135,7 @@ def _answered(self: InfoNCELoss, label: Tensor) -> Tensor:
         expected='a positive first', repair='leave such queries out, say with group_filter_fn')
     return found
 
+# %% ../../nbs/23_modeling.losses.ipynb #1353135d
 @patch
 def _ties(self: InfoNCELoss, label: Tensor, logits: Tensor) -> Tensor:
     "Own passages that are as relevant as the positive, [Q, G]"

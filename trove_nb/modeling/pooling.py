@@ -30,6 +30,7 @@ def first_token_pooling(
     first = attention_mask.long().argmax(1)
     return hidden[torch.arange(len(hidden), device=hidden.device),first]
 
+# %% ../../nbs/22_modeling.pooling.ipynb #cd58e52a
 def last_token_pooling(
     hidden: Tensor,         # [B, L, D]
     attention_mask: Tensor, # [B, L], 1 for tokens, 0 for padding

@@ -43,6 +43,7 @@ class RetrieverOutput(ModelOutput):
     loss: Tensor|None = None    # scalar
     logits: Tensor|None = None  # raw scores [Q, Q*G]; query i owns columns i*G to i*G+G-1
 
+# %% ../../nbs/27_modeling.retriever.ipynb #0e5fdebe
 def _plain_query(text: str, prompt: str='', **kwargs) -> str: return prompt+text.strip()
 def _plain_passage(text: str, title: str|None=None, prompt: str='', **kwargs) -> str: return prompt+f'{title or ""} {text}'.strip()
 
@@ -107,6 +108,7 @@ def from_model_args(cls: PretrainedRetriever,
     made._read_lengths(read_settings(args.model_name_or_path, args.model_revision))
     return made
 
+# %% ../../nbs/27_modeling.retriever.ipynb #f5a67871
 @patch
 def _read_lengths(self: PretrainedRetriever, saved: dict):
     self.query_max_len,self.passage_max_len = saved.get('query_max_len'),saved.get('passage_max_len')
@@ -122,6 +124,7 @@ def config(self: PretrainedRetriever) -> PretrainedConfig:
     "The encoder's configuration, if it has one"
     return self.encoder.config
 
+# %% ../../nbs/27_modeling.retriever.ipynb #fe64eba1
 @patch
 def _repr_html_(self: PretrainedRetriever) -> str:
     sizes = [(p.numel(),p.requires_grad) for p in self.parameters()]
@@ -136,7 +139,7 @@ def is_loaded_in_4bit(self: PretrainedRetriever) -> bool: return getattr(self.en
 @patch(as_prop=True)
 def is_loaded_in_8bit(self: PretrainedRetriever) -> bool: return getattr(self.encoder, 'is_loaded_in_8bit', False)
 
-# %% ../../nbs/27_modeling.retriever.ipynb #fe64eba1
+# %% ../../nbs/27_modeling.retriever.ipynb #295775f0
 @patch
 def activation_checkpointing_enable(self: PretrainedRetriever,
     activation_checkpointing_kwargs: dict|None=None, # of torch.utils.checkpoint
@@ -147,6 +150,7 @@ def activation_checkpointing_enable(self: PretrainedRetriever,
         where='gradient_checkpointing', repair='give it a method activation_checkpointing_enable(kwargs, **more), or train without')
     self.encoder.activation_checkpointing_enable(activation_checkpointing_kwargs, **more)
 
+# %% ../../nbs/27_modeling.retriever.ipynb #a5a84c66
 @patch
 def activation_checkpointing_disable(self: PretrainedRetriever):
     "Keep activations"
@@ -216,6 +220,7 @@ def tokenizer(self: PretrainedRetriever) -> PreTrainedTokenizerBase:
 @patch(set_prop=True)
 def tokenizer(self: PretrainedRetriever, tokenizer): self._tokenizer = tokenizer
 
+# %% ../../nbs/27_modeling.retriever.ipynb #8842aee5
 @patch
 def _load_tokenizer(self: PretrainedRetriever):
     name = self.args.model_name_or_path
@@ -226,7 +231,7 @@ def _load_tokenizer(self: PretrainedRetriever):
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
-# %% ../../nbs/27_modeling.retriever.ipynb #8842aee5
+# %% ../../nbs/27_modeling.retriever.ipynb #2799c5bb
 @contextmanager
 def _inference(model: nn.Module, dtype: str|None):
     "No gradient, no dropout, and mixed precision if `dtype` says so"
@@ -246,6 +251,7 @@ def max_len(self: PretrainedRetriever,
     n = self.tokenizer.model_max_length
     return n if n is not None and n<10**6 else self._n_positions
 
+# %% ../../nbs/27_modeling.retriever.ipynb #dbc6a9eb
 @patch(as_prop=True)
 def _n_positions(self: PretrainedRetriever): return getattr(getattr(self.encoder, 'config', None), 'max_position_embeddings', None)
 
@@ -287,6 +293,7 @@ def encode_query(self: PretrainedRetriever,
     texts = [o if isinstance(o, str) else o['text'] for o in records]
     return self._encode_texts('query', texts if formatted else [self.format_query(o) for o in texts], **options)
 
+# %% ../../nbs/27_modeling.retriever.ipynb #1093f0cb
 @patch
 def encode_passage(self: PretrainedRetriever,
     inputs: dict|str|list, # a tokenised batch; or texts; or records with `text` and maybe `title`
@@ -307,6 +314,7 @@ def _version() -> str:
 
 def _part(state: dict, prefix: str) -> dict: return {k.removeprefix(prefix): v.contiguous() for k,v in state.items() if k.startswith(prefix)}
 
+# %% ../../nbs/27_modeling.retriever.ipynb #d032de12
 @patch
 def save_pretrained(self: PretrainedRetriever,
     save_directory: str|Path,   # may hold other files, which stay
@@ -329,7 +337,7 @@ def save_pretrained(self: PretrainedRetriever,
         self._save_for_sentence_transformers(f, settings)
         write_settings(f, settings)
 
-# %% ../../nbs/27_modeling.retriever.ipynb #d032de12
+# %% ../../nbs/27_modeling.retriever.ipynb #11c72921
 _QUANTISATION = ('load_in_4bit','load_in_8bit','bnb_4bit_quant_type','use_bnb_nested_quant')
 
 @patch
@@ -350,6 +358,7 @@ def settings(self: PretrainedRetriever) -> dict:
     return {'trove_nb_version': _version(), 'encoder_class': wrapper, **found, **from_args, 'query_max_len': self.query_max_len,
         'passage_max_len': self.passage_max_len, 'append_eos_token': self.append_eos_token}
 
+# %% ../../nbs/27_modeling.retriever.ipynb #2f2b832d
 @patch
 def _save_tokenizer(self: PretrainedRetriever, folder: Path, tokenizer=None):
     if tokenizer is None and (self._tokenizer is not None or self.args.model_name_or_path is not None): tokenizer = self.tokenizer
@@ -364,6 +373,7 @@ def _is_plain(self: PretrainedRetriever) -> bool:
     kind = type(self.encoder)
     return issubclass(kind, DefaultEncoder) and self.encoder.pooling in ST_POOLING.values() and all(getattr(kind, o) is getattr(DefaultEncoder, o) for o in ('encode','encode_query','encode_passage','similarity_fn'))
 
+# %% ../../nbs/27_modeling.retriever.ipynb #4b11923d
 @patch
 def _save_for_sentence_transformers(self: PretrainedRetriever, folder: Path, settings: dict):
     if not self._is_plain(): return logger.warning('%s encodes in its own way, which sentence-transformers can\'t express: its files are left out', type(self.encoder).__name__)
@@ -397,6 +407,7 @@ def from_pretrained(cls: PretrainedRetriever,
     if not {'loss','temperature','temperature_learnable'} & chosen.keys() and not overrides.get('preprocess_only'): made._load_loss(folder)
     return made
 
+# %% ../../nbs/27_modeling.retriever.ipynb #a580b4b1
 @patch
 def _load_encoder(self: PretrainedRetriever, folder: Path):
     if hasattr(self.encoder, 'load_weights'): return self.encoder.load_weights(folder)

@@ -37,6 +37,7 @@ def _value_type(annotation) -> tuple[type,bool]:
     if get_origin(annotation) is list: return get_args(annotation)[0],True
     return (str if annotation is Parameter.empty else annotation),False
 
+# %% ../../nbs/71_scripts.cli.ipynb #4ff72a90
 def _add_parameter(parser: ArgumentParser, name: str, parameter: Parameter, help_: str|None):
     type_,several = _value_type(parameter.annotation)
     if parameter.kind is Parameter.VAR_POSITIONAL: return # what the parser doesn't know
@@ -55,6 +56,7 @@ def _fill(parser: ArgumentParser, fn: Callable):
 # %% ../../nbs/71_scripts.cli.ipynb #521e3f3e
 def _new(group, name: str, says: str) -> ArgumentParser: return group.add_parser(name, help=says, description=says, formatter_class=ArgumentDefaultsHelpFormatter)
 
+# %% ../../nbs/71_scripts.cli.ipynb #df247027
 def make_parser() -> ArgumentParser:
     "The parser of all subcommands that are registered"
     parser = ArgumentParser('trove-nb', description='Fine-tune dense retrievers')
@@ -77,6 +79,7 @@ def _called(args) -> int:
     except KeyboardInterrupt: return 130
     return 1
 
+# %% ../../nbs/71_scripts.cli.ipynb #393a6cc2
 def main_cli(
     argv: list[str]|None=None, # without the program's name; from the command line if not given
 ) -> int:
@@ -105,6 +108,7 @@ def list_entries(
     from trove_nb.core.cache import CacheEntries, cache_entries
     print(CacheEntries(e for e in cache_entries() if kind is None or e.kind in kind))
 
+# %% ../../nbs/71_scripts.cli.ipynb #9334be7a
 @subcommand('cache clear')
 def clear_entries(
     kind: list[str]|None=None,    # only these kinds, such as records
@@ -148,6 +152,7 @@ def _tried(experiment) -> int:
     print(experiment, dry_run(experiment.build().trainer), sep='\n\n')
     return 0
 
+# %% ../../nbs/71_scripts.cli.ipynb #545e3b95
 def _followed(run) -> int:
     "Show what a launched run prints until it has ended"
     import time
@@ -165,7 +170,7 @@ def _followed(run) -> int:
         return 1
     return 0
 
-# %% ../../nbs/71_scripts.cli.ipynb #545e3b95
+# %% ../../nbs/71_scripts.cli.ipynb #da49ee81
 @subcommand('runs list')
 def list_runs(
     folder: str='runs', # in which to look, at any depth
@@ -176,6 +181,7 @@ def list_runs(
     wanted = [c for c in table.columns if c in ('name','status','started','minutes','steps','of','learning_rate','loss') or c.startswith(('best_eval','test_'))]
     print(table[wanted].to_string(index=False) if len(table) else f'no runs below {folder}')
 
+# %% ../../nbs/71_scripts.cli.ipynb #4c4857ab
 @subcommand('runs compare')
 def compare_two(
     a: str, # a run folder
@@ -194,7 +200,7 @@ def reproduce_run(
     print(again := reproduce(folder))
     return 0 if again.same else 1
 
-# %% ../../nbs/71_scripts.cli.ipynb #da49ee81
+# %% ../../nbs/71_scripts.cli.ipynb #4e899ea0
 @subcommand('env')
 def show_environment():
     "Versions, code and machine, as runs record them"
@@ -202,6 +208,7 @@ def show_environment():
     from trove_nb.training.record import environment_facts
     print(json.dumps(environment_facts(), indent=1))
 
+# %% ../../nbs/71_scripts.cli.ipynb #12aa4881
 @subcommand('demo')
 def demo_command(
     output_dir: str='runs/demo', # the run folder

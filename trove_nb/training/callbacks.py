@@ -37,6 +37,7 @@ def _memory_mb() -> dict[str,float|None]:
     gpu = torch.accelerator.is_available() and torch.accelerator.current_accelerator().type=='cuda'
     return dict(memory_mb=psutil.Process().memory_info().rss/1e6, gpu_memory_mb=torch.cuda.max_memory_allocated()/1e6 if gpu else None)
 
+# %% ../../nbs/41_training.callbacks.ipynb #6d16c7a3
 class StreamCallback(TrainerCallback):
     "Writes a run's stream; a `RetrievalTrainer` has one, and tells it losses, gradient norms and rankings"
     seconds_between_records = .5
@@ -84,6 +85,7 @@ def on_optimizer_step(self: StreamCallback, args, state, control, optimizer=None
     "Notes the learning rate of this step"
     self._rate = optimizer.param_groups[0]['lr'] if optimizer is not None else None
 
+# %% ../../nbs/41_training.callbacks.ipynb #2fdc109e
 @patch
 def on_step_end(self: StreamCallback, args, state, control, **kwargs):
     "Writes the steps since the last record, if that is long enough ago"
@@ -94,13 +96,14 @@ def on_step_end(self: StreamCallback, args, state, control, **kwargs):
     self._loss = self._norm = None
     if now-self._written>=self.seconds_between_records or state.global_step>=state.max_steps: self.write_steps()
 
-# %% ../../nbs/41_training.callbacks.ipynb #2fdc109e
+# %% ../../nbs/41_training.callbacks.ipynb #752c252e
 def _fetched(values: list) -> list: # numbers or None
     "Tensors as numbers, with one wait for all"
     tensors = [v.detach().float().reshape(()) for v in values if isinstance(v, torch.Tensor)]
     numbers = iter(torch.stack(tensors).tolist()) if tensors else iter(())
     return [next(numbers) if isinstance(v, torch.Tensor) else v for v in values]
 
+# %% ../../nbs/41_training.callbacks.ipynb #dde3fdbe
 @patch
 def write_steps(self: StreamCallback):
     "Write the steps that aren't written yet"
@@ -114,6 +117,7 @@ def _prefix_of(values: dict, measured: Measured) -> str|None:
     ending = f'_{measured.metric_ids[0]}'
     return next((k.removesuffix(ending) for k in values if k.endswith(ending)), None)
 
+# %% ../../nbs/41_training.callbacks.ipynb #c205de6b
 def evaluation_summary(
     values: dict,            # what an evaluation returned
     measured: Measured|None, # the metrics of its queries, if there are any
@@ -137,6 +141,7 @@ def skip_time(self: StreamCallback):
     "Don't count the time since the last step"
     self._mark = time.perf_counter()
 
+# %% ../../nbs/41_training.callbacks.ipynb #36751d3e
 @patch
 def on_evaluate(self: StreamCallback, args, state, control, metrics=None, **kwargs):
     "Writes values, bands and the metrics of each query"
@@ -163,6 +168,7 @@ def on_save(self: StreamCallback, args, state, control, **kwargs):
     self.write('event', name='saved', detail={'path': str(Path(args.output_dir)/f'checkpoint-{state.global_step}')})
     self.skip_time()
 
+# %% ../../nbs/41_training.callbacks.ipynb #000ef3db
 @patch
 def ended(self: StreamCallback,
     status: str,                      # finished, stopped or failed
@@ -193,6 +199,7 @@ class Request:
         elif kind=='set_learning_rate': self.learning_rate = float(wish['learning_rate'])
         else: logger.warning(f'a run can\'t {kind!r:.80}: expected pause, resume, stop, save, evaluate or set_learning_rate')
 
+# %% ../../nbs/41_training.callbacks.ipynb #615a96ba
 def _several_processes() -> bool: return torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size()>1
 
 def _shared(request: Request) -> Request:
@@ -224,6 +231,7 @@ def scale_learning_rate(
 class EvaluationStopped(Exception):
     "Somebody stopped the run in the middle of an evaluation"
 
+# %% ../../nbs/41_training.callbacks.ipynb #d1915a7a
 class ControlCallback(TrainerCallback):
     "Does between two steps what was asked of a run"
     seconds_between_looks = .05 # while paused
@@ -251,7 +259,7 @@ class ControlCallback(TrainerCallback):
         if self.interrupted and not self.stopped: self._request.stop = True
         return _shared(self._request)
 
-# %% ../../nbs/41_training.callbacks.ipynb #d1915a7a
+# %% ../../nbs/41_training.callbacks.ipynb #53808635
 @patch
 def act(self: ControlCallback,
     control,           # transformers.TrainerControl, whose flags are set
@@ -274,6 +282,7 @@ def act(self: ControlCallback,
         control.should_training_stop = self.stopped = True
         tell('event', name='interrupted' if self.interrupted else 'stop_requested', detail={'save': request.save})
 
+# %% ../../nbs/41_training.callbacks.ipynb #a7480730
 @patch
 def on_step_end(self: ControlCallback, args, state, control, optimizer=None, lr_scheduler=None, **kwargs):
     "Looks after each step"

@@ -39,6 +39,7 @@ def package_versions() -> dict[str,str]: # by package; those that are installed
         except PackageNotFoundError: continue
     return found
 
+# %% ../../nbs/41_training.record.ipynb #a41c86b3
 def git_state(
     folder: str|Path='.', # in the repository
 ) -> dict|None:           # commit, branch, changed files; None outside of a repository, or without git
@@ -68,6 +69,7 @@ def data_facts(
         found.append(dict(kind=type(leaf).__name__, queries=len(leaf), fingerprint=whole, files=files, arguments=leaf.data_args.to_dict()))
     return found
 
+# %% ../../nbs/41_training.record.ipynb #7528de35
 def model_facts(
     model, # a retriever
 ) -> dict: # class, arguments, and the base's fingerprint or revision
@@ -90,6 +92,7 @@ def read_record(
     except FileNotFoundError: return None
     except (ValueError,OSError) as e: raise DataError(f'the record of the run can\'t be read ({e})', path, 'the JSON that training wrote', 'delete the file: stream and checkpoints stay') from e
 
+# %% ../../nbs/41_training.record.ipynb #3f3d114d
 class RecordCallback(TrainerCallback):
     "Writes a run's record as training begins"
     def on_train_begin(self, args, state, control, model=None, train_dataloader=None, eval_dataloader=None, **kwargs):

@@ -38,6 +38,7 @@ def _number(value: object) -> float: return math.nan if value is None else float
 # %% ../../nbs/40_training.stream.ipynb #d0948b1c
 logger = logging.getLogger(__name__)
 
+# %% ../../nbs/40_training.stream.ipynb #7cfcd002
 class StreamWriter:
     "Appends records to a run's stream"
     def __init__(self, folder: str|Path): # the run folder, `TrainingArguments.output_dir`
@@ -134,6 +135,7 @@ def of_kind(self: RunStream,
     "All records of a kind, in order"
     return [r for r in self.records if r['kind']==kind]
 
+# %% ../../nbs/40_training.stream.ipynb #7c84538d
 @patch(as_prop=True)
 def start(self: RunStream) -> dict|None:
     "The last start"
@@ -170,6 +172,7 @@ def status(self: RunStream) -> str:
     steered = [r['name'] for r in self.records[self.records.index(self.start):] if r['kind']=='event' and r['name'] in ('paused','resumed')]
     return 'paused' if steered[-1:]==['paused'] else 'running'
 
+# %% ../../nbs/40_training.stream.ipynb #8da76dc2
 @patch(as_prop=True)
 def progress(self: RunStream) -> tuple[int,int|None,float|None]:
     "Steps done, steps in all, and seconds left of training (None: not known yet)"
@@ -202,6 +205,7 @@ def series(self: RunStream,
     else: points = [(r['step'],r['values'][name]) for r in self.of_kind('eval') if name in r['values']]
     return [s for s,_ in points],[_number(v) for _,v in points]
 
+# %% ../../nbs/40_training.stream.ipynb #3a1bf3a7
 @patch
 def bands(self: RunStream,
     name: str, # of a metric
@@ -235,6 +239,7 @@ def baselines(self: RunStream) -> dict[str,dict]:
     "What to compare with: name to its values and bands"
     return {r['name']: r for r in self.of_kind('baseline')}
 
+# %% ../../nbs/40_training.stream.ipynb #0bf484ed
 @patch(as_prop=True)
 def events(self: RunStream) -> list[dict]:
     "What was done to the run, in order"
@@ -250,6 +255,7 @@ def __repr__(self: RunStream):
 # %% ../../nbs/40_training.stream.ipynb #f25a4367
 CONTROL_FILE = 'control.jsonl'
 
+# %% ../../nbs/40_training.stream.ipynb #e9393d75
 class RunControl:
     "Tells a run what to do; it does so after the step it is at"
     def __init__(self, folder: str|Path): # the run folder
@@ -273,13 +279,14 @@ class RunControl:
         "Save a checkpoint now"
         self._ask('save')
 
-# %% ../../nbs/40_training.stream.ipynb #e9393d75
+# %% ../../nbs/40_training.stream.ipynb #a09f87cb
 @patch
 def stop(self: RunControl,
     save: bool=False): # whether to save a checkpoint first, from which the run can go on
     "End training after this step; the model stays as it is"
     self._ask('stop', save=save)
 
+# %% ../../nbs/40_training.stream.ipynb #2df3e231
 @patch
 def set_learning_rate(self: RunControl,
     learning_rate: float): # of the next step; the schedule goes on from there in proportion

@@ -39,6 +39,7 @@ from .record import RecordCallback
 # %% ../../nbs/42_training.trainer.ipynb #dca9b370
 LOGGING_MODES = ('main','local_main','all')
 
+# %% ../../nbs/42_training.trainer.ipynb #61dd7ca7
 @dataclass
 class RetrievalTrainingArguments(TrainingArguments):
     "transformers.TrainingArguments, and which processes log"
@@ -134,6 +135,7 @@ def _check_data(self: RetrievalTrainer):
     if self.model.append_eos_token and getattr(self.data_collator, 'append_eos', True) is False:
         logger.warning('the encoder pools the last token and expects an eos there, but the collator appends none: give it append_eos=model.append_eos_token')
 
+# %% ../../nbs/42_training.trainer.ipynb #eb7b32b6
 @patch
 def _teach_model(self: RetrievalTrainer):
     "The retriever remembers the tokenizer and the lengths it is trained with"
@@ -167,6 +169,7 @@ def _view(trainer: RetrievalTrainer):
     "A panel, where a kernel could show one; it is looked up by its name, since nothing here needs it"
     return nullcontext() if getattr(notebook_shell(), 'kernel', None) is None else import_module('trove_nb.lab.live').shown_live(trainer)
 
+# %% ../../nbs/42_training.trainer.ipynb #ead529c7
 @patch
 def _train(self: RetrievalTrainer, *args, **kwargs):
     if self.model.loss is None and self.compute_loss_func is None: raise ValueError('the model has no loss to train with: expected one of '
@@ -206,6 +209,7 @@ def _forget_preparation(self: RetrievalTrainer):
     self.accelerator._models = [m for m in self.accelerator._models if m is not self.model]
     for name in ('_is_accelerate_prepared','forward','_original_forward'): self.model.__dict__.pop(name, None)
 
+# %% ../../nbs/42_training.trainer.ipynb #9f88af35
 @patch
 def evaluation_loop(self: RetrievalTrainer, dataloader, *args, **kwargs):
     "As in transformers.Trainer; what an interrupted evaluation left in the metrics is forgotten"
@@ -229,6 +233,7 @@ def training_step(self: RetrievalTrainer, *args, **kwargs) -> torch.Tensor:
     self.stream.saw_loss(loss)
     return loss
 
+# %% ../../nbs/42_training.trainer.ipynb #34ccf1b5
 @patch
 def _get_grad_norm(self: RetrievalTrainer, *args, **kwargs):
     norm = Trainer._get_grad_norm(self, *args, **kwargs)
@@ -244,6 +249,7 @@ def _do_flagged(self: RetrievalTrainer, *args, **kwargs):
         self.steering.act(self.control, self.optimizer, self.lr_scheduler)
         Trainer._maybe_log_save_evaluate(self, *args, **kwargs)
 
+# %% ../../nbs/42_training.trainer.ipynb #2e4c7893
 @patch
 def _maybe_log_save_evaluate(self: RetrievalTrainer, *args, **kwargs):
     self._do_flagged(*args, **kwargs)
@@ -319,6 +325,7 @@ def _save_checkpoint(self: RetrievalTrainer, model, trial):
     self._publish(staging/name, run)
     self.accelerator.wait_for_everyone()
 
+# %% ../../nbs/42_training.trainer.ipynb #e2c9317f
 @patch
 def _publish(self: RetrievalTrainer, written: Path, run: Path):
     "Rename a complete checkpoint into place; note the best; delete what is over the limit"
@@ -337,6 +344,7 @@ def _load_from_checkpoint(self: RetrievalTrainer, resume_from_checkpoint, model=
     if self.is_fsdp_enabled or self.is_deepspeed_enabled: return Trainer._load_from_checkpoint(self, resume_from_checkpoint, model)
     self.model.load_weights(resume_from_checkpoint)
 
+# %% ../../nbs/42_training.trainer.ipynb #7d82260d
 @patch
 def _load_best_model(self: RetrievalTrainer):
     if self.is_fsdp_enabled or self.is_deepspeed_enabled: return Trainer._load_best_model(self)

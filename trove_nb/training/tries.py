@@ -33,6 +33,7 @@ def _set_random_states(states: tuple):
     torch.set_rng_state(states[2])
     if states[3] is not None: torch.cuda.set_rng_state_all(states[3])
 
+# %% ../../nbs/43_training.tries.ipynb #04f34427
 @contextmanager
 def without_trace(
     trainer: RetrievalTrainer, # with a model and training data, not in the middle of a run
@@ -72,6 +73,7 @@ class _Clock:
         now = time.perf_counter()
         self.parts[name],self._last = now-self._last,now
 
+# %% ../../nbs/43_training.tries.ipynb #4579210b
 def _step(trainer: RetrievalTrainer, optimizer, places: np.ndarray) -> tuple[float,dict,dict]: # loss, seconds of its parts, batch
     clock = _Clock()
     batch = trainer.data_collator([trainer.train_dataset[int(i)] for i in places])
@@ -108,6 +110,7 @@ def _peak_memory(found: list[float]):
         thread.join()
         found.append(max(most[0], process.memory_info().rss/1e6))
 
+# %% ../../nbs/43_training.tries.ipynb #18649af8
 @dataclass(frozen=True)
 class TriedSize:
     "What steps of one batch size took"
@@ -120,7 +123,7 @@ class TriedSize:
     @property
     def step_seconds(self) -> float: return sum(self.seconds.values())
 
-# %% ../../nbs/43_training.tries.ipynb #18649af8
+# %% ../../nbs/43_training.tries.ipynb #8d32ad80
 def _try_size(trainer: RetrievalTrainer, size: int, steps: int, draws: np.random.Generator) -> TriedSize:
     "One step to warm up, then those that count"
     optimizer,memory,laps,masks = _optimizer(trainer),[],[],[]
@@ -134,6 +137,7 @@ def _try_size(trainer: RetrievalTrainer, size: int, steps: int, draws: np.random
     padding = 1-sum(int(m.sum()) for m in masks)/sum(m.numel() for m in masks)
     return TriedSize(size, {k: statistics.median(o[k] for o in laps[1:]) for k in laps[0]}, memory[-1], padding)
 
+# %% ../../nbs/43_training.tries.ipynb #8e7098cf
 def _steps_of(args, n_examples: int) -> int:
     if args.max_steps>0: return args.max_steps
     per_epoch = max(1, math.ceil(math.ceil(n_examples/args.train_batch_size)/args.gradient_accumulation_steps))
@@ -158,6 +162,7 @@ def _evaluation_seconds(trainer: RetrievalTrainer, batches: int=3) -> float:
         laps.append(time.perf_counter()-began)
     return statistics.median(laps[1:] or laps)*math.ceil(len(data)/size)
 
+# %% ../../nbs/43_training.tries.ipynb #c4dcced5
 def _share_cut(trainer: RetrievalTrainer, n: int=64) -> float:
     "Share of passages that are longer than what the model may read"
     collator,examples = trainer.data_collator,[trainer.train_dataset[i] for i in range(min(n, len(trainer.train_dataset)))]
@@ -202,6 +207,7 @@ def _advice(trainer: RetrievalTrainer, run: DryRun) -> list[str]:
     if torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not (args.bf16 or args.fp16): said.append('this GPU computes in bf16: bf16=True is about twice as fast and takes less memory')
     return said
 
+# %% ../../nbs/43_training.tries.ipynb #0763b2c6
 def dry_run(
     trainer: RetrievalTrainer, # about to train
     steps: int=4,              # measured for each batch size
@@ -219,7 +225,7 @@ def dry_run(
         run = DryRun(sizes, next(o for o in sizes if o.queries==size), total, trainer.args.gradient_accumulation_steps, n_evals, _evaluation_seconds(trainer) if n_evals else math.nan, _share_cut(trainer))
     return DryRun(**{**vars(run), 'advice': _advice(trainer, run)})
 
-# %% ../../nbs/43_training.tries.ipynb #0763b2c6
+# %% ../../nbs/43_training.tries.ipynb #15f784eb
 @patch
 def _lines(self: DryRun) -> list[str]:
     c = self.chosen
@@ -228,6 +234,7 @@ def _lines(self: DryRun) -> list[str]:
     evals = f', with {self.evaluations} evaluations of {self.evaluation_seconds:.3g} s each' if self.evaluations and self.evaluation_seconds==self.evaluation_seconds else ''
     return [f'{self.steps:,} steps of {self.accumulation*c.step_seconds:.3g} s: about {self.seconds/60:.3g} minutes{evals}', f'a batch of {c.queries} queries: {parts}; {c.memory_mb:,.0f} MB; {c.padding:.0%} padding; {self.share_cut:.0%} of passages cut']
 
+# %% ../../nbs/43_training.tries.ipynb #0c497850
 @patch
 def __repr__(self: DryRun) -> str: return '\n'.join([*self._lines(),*(f'- {o}' for o in self.advice)])
 
@@ -295,6 +302,7 @@ def plot(self: LearningRateRange): # matplotlib.figure.Figure
     axes.legend(frameon=False)
     return figure
 
+# %% ../../nbs/43_training.tries.ipynb #2eff7525
 @patch
 def __repr__(self: LearningRateRange) -> str:
     return f'{len(self.losses)} steps from {self.learning_rates[0]:.2g} to {self.learning_rates[-1]:.2g}{", then the loss exploded" if self.diverged else ""}; steepest at {self.steepest:.2g}, lowest at {self.tenth_of_lowest*10:.2g}: try learning_rate={self.suggestion:.2g}'
