@@ -373,7 +373,7 @@ def _refuse_missing(self: QRelPipeline, before: pl.DataFrame):
         if not lost.height: continue
         says = f'{some(lost[name].unique(maintain_order=True), kind+" id")} in {lost.height:,} of {t.height:,} judgements stand in none of {paths}'
         if self.on_missing=='error': raise DataError(says, where=self.files, expected='judgements of known queries and passages',
-            repair='add the texts, filter the judgements, or leave them out with on_missing="drop"')
+            repair='add the texts, filter the judgements, or leave them out with DataArguments(on_missing="drop")')
         self.notes.append(f'dropped, since {says}')
         before = before.filter(t[column]>=0)
 
@@ -384,7 +384,7 @@ def _refuse_overlap(self: QRelPipeline, before: pl.DataFrame, after: pl.DataFram
     named = [f'{q}: {p}' for q,p in both.select('qid', 'docid').head(3).rows()]
     says = f'{both.height:,} positives are negatives of the same query, too (query: passage {", ".join(named)})'
     if self.on_overlap=='error': raise DataError(says, where=self.files, expected='disjoint positives and negatives',
-        repair='set min_score and max_score so that they exclude each other, or leave them out of the negatives with on_overlap="drop"')
+        repair='set min_score and max_score so that they exclude each other, or leave them out of the negatives with DataArguments(on_overlap="drop")')
     self.notes.append(f'dropped from the negatives: {says}')
 
 @patch
