@@ -375,7 +375,7 @@ def delimited_qrel(
     header = _header(first, filepath)
     if not header and len(first)!=3:
         if _suffix(filepath)!='.csv' and (_suffix(filepath)!='.tsv' or len(first)==4 or _is_run(first)): return None
-        raise DataError(f'{len(first)} columns and no header', f'{filepath}, line 1', 'query id, passage id and score, or a header that names them', 'check the delimiter')
+        raise DataError(f'{len(first)} columns and no header', f'{filepath}, line 1', 'query id, passage id and score, or a header that names them', 'check the delimiter; texts in place of ids are training rows, whose columns are named anchor and positive')
     found = _judgements(filepath, delimiter, len(first), header or {role: str(i) for i,role in enumerate(_ROLES)}, header is not None)
     if not header: return _labels(_whole(found), filepath)
     return _from_ranks(_whole(found), lambda i: f'{filepath}, line {i+2}') if _is_rank(first[int(header['score'])]) else found
