@@ -34,7 +34,7 @@ def oracle(run, qrels, names, relevance_threshold):
 def test_equals_trec_eval(cases, relevance_threshold):
     measured = IRMetrics(measures=asked, relevance_threshold=relevance_threshold).evaluate(*cases)
     expected = oracle(*cases, asked, relevance_threshold)(measured.metric_ids)
-    assert measured.metric_ids[:4]==['map', 'ndcg', 'recip_rank', 'Rprec'] and measured.values.shape==(n_queries,22-3)
+    assert {'map', 'ndcg', 'recip_rank', 'Rprec'}<=set(measured.metric_ids) and measured.values.shape==(n_queries,len(measured.metric_ids))
     assert (expected>0).any(0).all() and (expected<1).any(0).all()
     np.testing.assert_allclose(measured.values, expected, rtol=0, atol=1e-9)
 
