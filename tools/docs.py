@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import fields, is_dataclass
 from html.parser import HTMLParser
 from importlib import import_module
 from inspect import Parameter
@@ -55,7 +56,7 @@ class TableRenderer(BasicMarkdownRenderer):
         super().__init__(sym, *args, **kw)
 
     def _repr_markdown_(self):
-        head = f'---\n\n{source_link(self.sym)}\n\n{"#"*self.title_level} {self.nm}\n\n'
+        head = f'---\n\n{source_link(self.sym)}\n\n{"#"*self.title_level} {self.nm.replace("_", chr(92)+"_")}\n\n'
         if self.sig is None: return f'{head}{self.docs}'
         return f'{head}```python\n{self.nm}{self._signature()}\n```\n\n{self.docs or ""}\n\n{self._table()}'
 
@@ -66,7 +67,8 @@ class TableRenderer(BasicMarkdownRenderer):
 
     def _table(self):
         known = docments(self.sym, full=True)
-        rows = [(f'`{name}`' if name!='return' else '*returns*', o['anno'], o['docment']) for name,o in known.items() if name!='self' and not (name=='return' and o['anno'] in (None, Parameter.empty))]
+        helps = {f.name: f.metadata.get('help') for f in fields(self.sym)} if is_dataclass(self.sym) else {}
+        rows = [(f'`{name}`' if name!='return' else '*returns*', o['anno'], o['docment'] or helps.get(name)) for name,o in known.items() if name!='self' and not (name=='return' and o['anno'] in (None, Parameter.empty))]
         rows = [(name, '' if anno in (None, Parameter.empty) else f'`{short_type(anno)}`', comment or '') for name,anno,comment in rows]
         if not any(anno or comment for _,anno,comment in rows): return ''
         lines = [' | '.join(cell.replace('|', r'\|').replace('\n', ' ') for cell in row) for row in rows]
