@@ -27,7 +27,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 os.environ.update(HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false', TQDM_DISABLE='1')
 os.environ.setdefault('OMP_NUM_THREADS', '1')
-sys.path[:0] = [str(Path.cwd()), str(Path.cwd()/'tests')]
+sys.path.insert(0, str(Path.cwd()))
 
 from execnb.nbio import mk_cell, read_nb, write_nb
 from execnb.shell import CaptureShell
@@ -36,7 +36,7 @@ from fastcore.xtras import working_directory
 from latex2mathml.converter import convert as mathml
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
-from nbdev.process import NBProcessor, Processor
+from nbdev.process import Processor
 from nbdev.processors import FilterDefaults, _default_exp, exec_show_docs
 from nbdev.showdoc import BasicMarkdownRenderer
 
