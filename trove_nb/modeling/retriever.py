@@ -167,49 +167,6 @@ def gradient_checkpointing_disable(self: PretrainedRetriever):
     "The older name of `activation_checkpointing_disable`"
     self.activation_checkpointing_disable()
 
-# %% ../../nbs/27_modeling.retriever.ipynb #8f5d04c9
-class BiEncoderRetriever(PretrainedRetriever):
-    "Queries and passages are encoded independently; a product of vectors is the score"
-
-    def forward(self,
-        query: dict|None=None,          # tokenised, Q rows
-        passage: dict|None=None,        # tokenised, Q*G rows, those of a query together
-        label: Tensor|None=None,        # [Q, G]
-        passage_key: Tensor|None=None,  # int64 [Q, G], which text each passage is
-        positive_key: Tensor|None=None, # int64 [Q, P], known positives of each query, -1 padded
-        return_loss: bool=True,         # compute it if there is a loss and all it needs
-        **kwargs) -> RetrieverOutput:
-        "Vectors; with both sides given also scores, and the loss"
-        if query is None and passage is None: raise DataError('neither query nor passage is given', where=f'{type(self).__name__}.forward')
-        q,p = self.encode_query(query) if query is not None else None,self._encode_group(passage, passage_key) if passage is not None else None
-        if q is None or p is None: return RetrieverOutput(query=q, passage=p)
-        if self.training and is_distributed(): q,p,label,passage_key,positive_key = gather_batch(q, p, label, passage_key, positive_key)
-        logits = self.similarity_fn(q, p)
-        loss = self.loss_of(logits, label, passage_key, positive_key, kwargs) if return_loss and self.loss is not None else None
-        return RetrieverOutput(query=q, passage=p, loss=loss, logits=logits)
-
-    def loss_of(self,
-        logits: Tensor,            # [Q, Q*G] scores
-        label: Tensor,             # [Q, G]
-        passage_key: Tensor|None,  # int64 [Q, G]
-        positive_key: Tensor|None, # int64 [Q, P], -1 padded
-        more: dict,                # further arguments of the loss, where it takes them
-    ) -> Tensor:
-        "The loss of scores, with the mask of cells that may be used"
-        mask = None if passage_key is None else usable_cells(passage_key, positive_key if self.args.mask_known_positives else None)
-        names,anything = _accepts(self.loss.forward)
-        given = {k: v for k,v in {**more, 'mask': mask}.items() if anything or k in names}
-        with torch.autocast(logits.device.type, enabled=False): return self.loss(logits.to(torch.promote_types(logits.dtype, torch.float32)), label, **given)
-
-# %% ../../nbs/27_modeling.retriever.ipynb #91b54985
-@patch
-def _encode_group(self: BiEncoderRetriever, passage, passage_key):
-    "Vectors [Q*G, D]; in evaluation each text is encoded once, however often it stands in the batch"
-    if self.training or passage_key is None: return self.encode_passage(passage)
-    keys,places = passage_key.flatten().unique(return_inverse=True)
-    first = torch.full((len(keys),), places.numel(), device=places.device).scatter_reduce(0, places, torch.arange(places.numel(), device=places.device), 'amin')
-    return self.encode_passage({k: v[first] for k,v in passage.items()})[places]
-
 # %% ../../nbs/27_modeling.retriever.ipynb #7ac3afd5
 @patch(as_prop=True)
 def tokenizer(self: PretrainedRetriever) -> PreTrainedTokenizerBase:
@@ -306,6 +263,49 @@ def encode_passage(self: PretrainedRetriever,
     form = lambda o: self.format_passage(o) if isinstance(o, str) else self.format_passage(o['text'], title=o.get('title'))
     texts = records if formatted else [form(o) for o in records]
     return self._encode_texts('passage', texts, **options)
+
+# %% ../../nbs/27_modeling.retriever.ipynb #8f5d04c9
+class BiEncoderRetriever(PretrainedRetriever):
+    "Queries and passages are encoded independently; a product of vectors is the score"
+
+    def forward(self,
+        query: dict|None=None,          # tokenised, Q rows
+        passage: dict|None=None,        # tokenised, Q*G rows, those of a query together
+        label: Tensor|None=None,        # [Q, G]
+        passage_key: Tensor|None=None,  # int64 [Q, G], which text each passage is
+        positive_key: Tensor|None=None, # int64 [Q, P], known positives of each query, -1 padded
+        return_loss: bool=True,         # compute it if there is a loss and all it needs
+        **kwargs) -> RetrieverOutput:
+        "Vectors; with both sides given also scores, and the loss"
+        if query is None and passage is None: raise DataError('neither query nor passage is given', where=f'{type(self).__name__}.forward')
+        q,p = self.encode_query(query) if query is not None else None,self._encode_group(passage, passage_key) if passage is not None else None
+        if q is None or p is None: return RetrieverOutput(query=q, passage=p)
+        if self.training and is_distributed(): q,p,label,passage_key,positive_key = gather_batch(q, p, label, passage_key, positive_key)
+        logits = self.similarity_fn(q, p)
+        loss = self.loss_of(logits, label, passage_key, positive_key, kwargs) if return_loss and self.loss is not None else None
+        return RetrieverOutput(query=q, passage=p, loss=loss, logits=logits)
+
+    def loss_of(self,
+        logits: Tensor,            # [Q, Q*G] scores
+        label: Tensor,             # [Q, G]
+        passage_key: Tensor|None,  # int64 [Q, G]
+        positive_key: Tensor|None, # int64 [Q, P], -1 padded
+        more: dict,                # further arguments of the loss, where it takes them
+    ) -> Tensor:
+        "The loss of scores, with the mask of cells that may be used"
+        mask = None if passage_key is None else usable_cells(passage_key, positive_key if self.args.mask_known_positives else None)
+        names,anything = _accepts(self.loss.forward)
+        given = {k: v for k,v in {**more, 'mask': mask}.items() if anything or k in names}
+        with torch.autocast(logits.device.type, enabled=False): return self.loss(logits.to(torch.promote_types(logits.dtype, torch.float32)), label, **given)
+
+# %% ../../nbs/27_modeling.retriever.ipynb #91b54985
+@patch
+def _encode_group(self: BiEncoderRetriever, passage, passage_key):
+    "Vectors [Q*G, D]; in evaluation each text is encoded once, however often it stands in the batch"
+    if self.training or passage_key is None: return self.encode_passage(passage)
+    keys,places = passage_key.flatten().unique(return_inverse=True)
+    first = torch.full((len(keys),), places.numel(), device=places.device).scatter_reduce(0, places, torch.arange(places.numel(), device=places.device), 'amin')
+    return self.encode_passage({k: v[first] for k,v in passage.items()})[places]
 
 # %% ../../nbs/27_modeling.retriever.ipynb #d96775ee
 def _version() -> str:
