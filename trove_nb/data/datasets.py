@@ -56,7 +56,6 @@ class DataArguments:
 # %% ../../nbs/16_data.datasets.ipynb #bfe1bb62
 _CHOICES = dict(passage_selection_strategy=(None,'most_relevant','least_relevant','random'), on_missing=('error','drop'), on_overlap=('error','drop'))
 
-# %% ../../nbs/16_data.datasets.ipynb #4830ace3
 @patch
 def validate(self: DataArguments):
     "`DataError` for values that mean nothing"
@@ -144,6 +143,22 @@ def _merged(parts: list[Judgements]) -> Judgements:
     if len(parts)==1: return parts[0]
     return Judgements.from_rows(*_last_wins(*(np.concatenate(o) for o in zip(*(p.columns for p in parts)))))
 
+# %% ../../nbs/16_data.datasets.ipynb #1555617f
+def _taken(part: Judgements, k: int|None, queries: RecordSet, seed: int, epoch: int) -> Judgements:
+    "The judgements of a source that an epoch takes"
+    if not k: return part
+    query,passage,score = part.columns
+    seeds = np.array([query_seed(seed, queries.id(r)) for r in part.query_rows.tolist()], np.uint64)
+    taken = random_choice(np.repeat(np.arange(len(part)), part.counts), seeds, k, epoch)
+    return Judgements.from_rows(query[taken], passage[taken], score[taken])
+
+# %% ../../nbs/16_data.datasets.ipynb #bcc145b4
+def _taken_of_query(part: Judgements, k: int|None, query_row: int, seed: int, epoch: int) -> tuple[np.ndarray,np.ndarray]:
+    passages,scores = part.of_query(query_row)
+    if not k or len(passages)<=k: return passages,scores
+    taken = np.sort(rotating_window(len(passages), k, epoch, seed))
+    return passages[taken],scores[taken]
+
 # %% ../../nbs/16_data.datasets.ipynb #39961e52
 class JudgementPool:
     "The merged judgements of several configs, memory-mapped, for any seed and epoch"
@@ -196,22 +211,6 @@ def _build(self: JudgementPool, folder: Path, *notes: str):
     np.save(folder/'query_rows.npy', first.query_rows)
     np.save(folder/'counts.npy', first.counts)
     (folder/'facts.json').write_bytes(orjson.dumps({'group_random_k': ks, 'notes': [*notes,*(n for p in self.pipelines for n in p.notes)]}))
-
-# %% ../../nbs/16_data.datasets.ipynb #1555617f
-def _taken(part: Judgements, k: int|None, queries: RecordSet, seed: int, epoch: int) -> Judgements:
-    "The judgements of a source that an epoch takes"
-    if not k: return part
-    query,passage,score = part.columns
-    seeds = np.array([query_seed(seed, queries.id(r)) for r in part.query_rows.tolist()], np.uint64)
-    taken = random_choice(np.repeat(np.arange(len(part)), part.counts), seeds, k, epoch)
-    return Judgements.from_rows(query[taken], passage[taken], score[taken])
-
-# %% ../../nbs/16_data.datasets.ipynb #bcc145b4
-def _taken_of_query(part: Judgements, k: int|None, query_row: int, seed: int, epoch: int) -> tuple[np.ndarray,np.ndarray]:
-    passages,scores = part.of_query(query_row)
-    if not k or len(passages)<=k: return passages,scores
-    taken = np.sort(rotating_window(len(passages), k, epoch, seed))
-    return passages[taken],scores[taken]
 
 # %% ../../nbs/16_data.datasets.ipynb #308e9b19
 @patch
@@ -373,19 +372,6 @@ def check_formats(self: QRelDataset,
         theirs = getattr(model, name, None)
         if getattr(self, name) is None and theirs is not None and theirs('x')!='x': self.note(f'{name} is not given, though the model\'s own makes {theirs("x")!r} of \'x\': give the dataset {name}=model.{name}')
 
-# %% ../../nbs/16_data.datasets.ipynb #aa5c2544
-@patch
-def __repr__(self: QRelDataset):
-    facts = [f'{len(self):,} queries of {len(self.queries):,}', f'{len(self.corpus):,} passages', f'group_size {self.data_args.group_size}']
-    return '\n'.join([f'{type(self).__name__}: {", ".join(facts)}', *(f'- {n}' for n in self.notes)])
-
-@patch
-def _repr_html_(self: QRelDataset):
-    first,*notes = repr(self).split('\n')
-    pools = ''.join(f'<tr><td>{name}</td><td>{plain_html("; ".join(p.files for p in pool.pipelines))}</td><td>{len(pool.query_rows):,}</td><td>{int(pool.counts.sum()):,}</td></tr>' for name,pool in self.pools.items())
-    table = f'<table><thead><tr><th>pool</th><th>files</th><th>queries</th><th>judgements</th></tr></thead><tbody>{pools}</tbody></table>'
-    return f'<p>{plain_html(first)}</p>{table}<ul>{"".join(f"<li>{plain_html(n[2:])}</li>" for n in notes)}</ul>'
-
 # %% ../../nbs/16_data.datasets.ipynb #28daf1d2
 class BinaryDataset(QRelDataset):
     "A query, one of its positives, and negatives; labels 1, 0, 0, ..."
@@ -443,7 +429,6 @@ def _match(self: BinaryDataset) -> np.ndarray:
 @patch
 def __len__(self: BinaryDataset): return len(self._query_rows)
 
-# %% ../../nbs/16_data.datasets.ipynb #e41129fe
 @patch
 def __getitem__(self: BinaryDataset, i: int) -> dict:
     row,(epoch,run_seed),args = int(self._query_rows[i]),self._clock.tolist(),self.data_args
@@ -455,6 +440,19 @@ def __getitem__(self: BinaryDataset, i: int) -> dict:
         negatives = self._negatives.of_query(row, seed, epoch)[0]
         chosen = np.append(chosen, take(negatives, args.group_size-1, args.negative_passage_no_shuffle))
     return self._example(row, chosen, [1]+[0]*(len(chosen)-1), positives)
+
+# %% ../../nbs/16_data.datasets.ipynb #aa5c2544
+@patch
+def __repr__(self: QRelDataset):
+    facts = [f'{len(self):,} queries of {len(self.queries):,}', f'{len(self.corpus):,} passages', f'group_size {self.data_args.group_size}']
+    return '\n'.join([f'{type(self).__name__}: {", ".join(facts)}', *(f'- {n}' for n in self.notes)])
+
+@patch
+def _repr_html_(self: QRelDataset):
+    first,*notes = repr(self).split('\n')
+    pools = ''.join(f'<tr><td>{name}</td><td>{plain_html("; ".join(p.files for p in pool.pipelines))}</td><td>{len(pool.query_rows):,}</td><td>{int(pool.counts.sum()):,}</td></tr>' for name,pool in self.pools.items())
+    table = f'<table><thead><tr><th>pool</th><th>files</th><th>queries</th><th>judgements</th></tr></thead><tbody>{pools}</tbody></table>'
+    return f'<p>{plain_html(first)}</p>{table}<ul>{"".join(f"<li>{plain_html(n[2:])}</li>" for n in notes)}</ul>'
 
 # %% ../../nbs/16_data.datasets.ipynb #a1f2f30e
 def set_epoch(
