@@ -99,7 +99,6 @@ def from_model_args(cls: PretrainedEncoder,
 @patch(as_prop=True)
 def config(self: PretrainedEncoder) -> PretrainedConfig:
     "The wrapped model's configuration"
-    if self.model is None: raise AttributeError(f'{type(self).__name__} holds no model')
     return self.model.config
 
 @patch(as_prop=True)
