@@ -3,13 +3,14 @@ PYTHON ?= python3
 PY := .venv/bin/python
 QUIET_HUB := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help setup demo test lab docs export
+.PHONY: help setup demo test lab docs wheel export
 
 help:
 	@echo 'make demo    fine-tune a small encoder on shipped data, before and after'
 	@echo 'make test    everything a change must pass'
 	@echo 'make lab     JupyterLab on the tutorials'
 	@echo 'make docs    the documentation site, into _docs; DOCS=--quick for a short one'
+	@echo 'make wheel   the wheel, into dist, tried in an environment of its own'
 	@echo 'make export  notebooks -> library, type stub, README'
 
 setup: .venv/.installed
@@ -36,3 +37,6 @@ export: setup
 
 docs: setup
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) tools/docs.py $(DOCS)
+
+wheel: setup
+	$(PY) tools/check_wheel.py

@@ -24,7 +24,7 @@ def readme() -> str:
     fence = lambda o: f'```python\n{o}\n```'
     cells = [c.source.strip() if c.cell_type=='markdown' else fence(c.source.strip()) for c in nb.cells if '#| hide' not in c.source and c.source.strip()]
     text = '\n\n'.join(cells).replace('\n```\n\n```python\n', '\n\n')
-    return re.sub(r'\]\(([\w./]+\.(?:ipynb|svg))\)', r'](nbs/\1)', text)+'\n'
+    return re.sub(r'\]\(([\w./]+\.(?:ipynb|svg|png))\)', r'](nbs/\1)', text)+'\n'
 
 if __name__=='__main__':
     Path('trove_nb/__init__.pyi').write_text(stub(), encoding='utf-8')
