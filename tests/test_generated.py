@@ -1,5 +1,6 @@
 "What is generated is what the notebooks say: nothing stale, nothing edited by hand"
 import filecmp
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,13 @@ def test_notebooks_are_clean(fresh): assert not differing(fresh, 'nbs', '*.ipynb
 def test_library_is_exported(fresh): assert not differing(fresh, 'trove_nb', '*.py'), 'run make export; remove modules that no notebook makes'
 def test_stub_is_fresh(fresh): assert not differing(fresh, 'trove_nb', '*.pyi'), 'run make export'
 def test_readme_is_the_index(fresh): assert (root/'README.md').read_text()==(fresh/'README.md').read_text(), 'run make export'
+
+@pytest.mark.parametrize('page', ['README.md','CONTRIBUTING.md','CHANGELOG.md','bench/README.md'])
+def test_links_lead_to_files(page):
+    "As a forge shows the page: links are relative to its own folder"
+    links = [o for o in re.findall(r'\]\(([^)#]+)', (root/page).read_text()) if '://' not in o]
+    assert links or page!='README.md'
+    assert not [o for o in links if not (root/page).parent.joinpath(o).exists()]
 
 def test_public_names_have_one_home():
     "The package's lazy look-up goes by name alone"

@@ -1,5 +1,6 @@
 "What is built holds what is needed"
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -38,3 +39,9 @@ def test_installed_command_runs(wheel, tmp_path):
     listed = command('cache', 'list')
     assert (listed.returncode, listed.stdout) == (0, f'{tmp_path/"cache"}: 0.0 MB in 0 entries\n')
     assert command('cash').returncode==2
+
+def test_changelog_begins_with_this_version():
+    import trove_nb
+    version,when = re.search(r'^## (\S+) \((.+)\)$', (root/'CHANGELOG.md').read_text(), re.M).groups()
+    assert version==trove_nb.__version__
+    assert when=='not released' or re.fullmatch(r'\d{4}-\d\d-\d\d', when)

@@ -16,7 +16,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields, is_dataclass
 from html.parser import HTMLParser
-from importlib import import_module
 from inspect import Parameter
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,7 +29,6 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 sys.path.insert(0, str(Path.cwd()))
 
 from execnb.nbio import mk_cell, read_nb, write_nb
-from execnb.shell import CaptureShell
 from fastcore.docments import docments
 from fastcore.xtras import working_directory
 from latex2mathml.converter import convert as mathml
@@ -39,6 +37,8 @@ from nbdev.doclinks import nbglob
 from nbdev.process import Processor
 from nbdev.processors import FilterDefaults, _default_exp, exec_show_docs
 from nbdev.showdoc import BasicMarkdownRenderer
+
+from tools.cells import runs, shell_with
 
 config = get_config()
 here,pages,site = (config.config_path/o for o in ('nbs','_site','_docs'))
@@ -95,17 +95,11 @@ def name_late_types(sym):
 class RunAgainstLibrary(Processor):
     "Run every cell but the exported ones, whose names come from the generated module"
     def begin(self):
-        module = _default_exp_of[self.nb.path_]
-        self.shell = CaptureShell(self.nb.path_)
+        self.shell = shell_with(self.nb.path_, _default_exp_of[self.nb.path_])
         self.shell.run_cell('from nbdev.showdoc import show_doc')
-        if module:
-            name = f'{config.lib_path.name}.{module}'.removesuffix('.__init__')
-            self.shell.user_ns.update({k: v for k,v in vars(import_module(name)).items() if not k.startswith('__') or inspect.isfunction(v)})
 
     def cell(self, cell):
-        directives = cell.directives_ or {}
-        skipped = {'export','exports','exporti',*config.tst_flags.split()} & directives.keys()
-        if cell.cell_type!='code' or skipped or directives.get('eval:', [''])[0].lower()=='false': return
+        if not runs(cell): return
         self.shell.cell(cell)
         if self.shell.exc: raise RuntimeError(self.shell.prettytb(fname=self.nb.path_))
 
