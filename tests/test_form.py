@@ -12,12 +12,14 @@ config = get_config()
 notebooks = pytest.mark.parametrize('nb', [read_nb(p) for p in nbglob(as_path=True)], ids=lambda nb: nb.path_.rsplit('/', 1)[-1])
 
 def exported(cell): return re.match(r'#\|\s*export', cell.source)
+def only_imports(cell): return all(isinstance(o, (ast.Import,ast.ImportFrom)) for o in ast.parse(cell.source).body)
 def code_cells(nb): return [c for c in nb.cells if c.cell_type=='code' and c.source.strip() and not re.search(r'^\s*[%!]', c.source, re.M)]
 
 @notebooks
 def test_title(nb):
     "First cell: a title and a one-line subtitle, nothing else; the site drops anything more"
     assert re.fullmatch(r'# .+\n\n> .+', nb.cells[0].source.strip())
+    assert all(c.source.strip() for c in nb.cells), 'a cell is empty'
 
 @notebooks
 def test_imports_stand_alone(nb):
@@ -32,6 +34,14 @@ def test_exported_cells(nb):
     for cell in filter(exported, code_cells(nb)):
         assert cell.source.count('\n')<40, cell.source
         assert not re.search(r'^#\|\s*[\w-]+:\s*\S', cell.source, re.M), cell.source
+
+@notebooks
+def test_exported_cells_have_an_example(nb):
+    "Whoever reads an exported cell sees it at work at once: one of the two cells after it runs something"
+    examples = {c.id for c in code_cells(nb) if not exported(c) and not only_imports(c)}
+    alone = [c.source for c,*after in zip(nb.cells, nb.cells[1:]+[None], nb.cells[2:]+[None]*2) if c.cell_type=='code' and exported(c) and not only_imports(c)
+        and not any(o.id in examples for o in after if o)]
+    assert not alone, f'{len(alone)} exported cells without an example in the two cells after them:\n\n'+'\n\n'.join(alone)
 
 floors = dict(core=1, data=2, modeling=2, evaluation=3, training=4, experiment=5, lab=6, scripts=7)
 
@@ -59,6 +69,6 @@ def test_no_import_goes_in_a_circle():
 def test_exported_cells_are_short_as_a_rule():
     "Half of them have ten lines at most, imports left aside"
     cells = [c for path in nbglob(as_path=True) for c in filter(exported, code_cells(read_nb(path)))]
-    cells = [c for c in cells if not all(isinstance(o, (ast.Import,ast.ImportFrom)) for o in ast.parse(c.source).body)]
+    cells = [c for c in cells if not only_imports(c)]
     sizes = sorted(sum(bool(line.strip()) for line in c.source.split('\n')[1:]) for c in cells)
     assert sizes[len(sizes)//2]<=10

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['cache_folder', 'atomic_write', 'atomic_folder', 'cache_writing', 'about_entry', 'damage', 'build_once',
-           'fingerprint_file', 'fingerprint', 'is_installed', 'source_of']
+           'fingerprint_file', 'fingerprint', 'source_of', 'is_installed']
 
 # %% ../../nbs/01_core.files.ipynb #97852ebc
 import errno
@@ -209,6 +209,15 @@ def _expression_facts(expression) -> str:
     if '{"AnonymousFunction":{' not in facts: return facts
     raise TypeError('a Polars expression with a Python function in it has no stable fingerprint: use Polars\' own expressions, or a function of a judgement')
 
+# %% ../../nbs/01_core.files.ipynb #84dc98b0
+def source_of(
+    fn: Callable, # a Python function, defined in a file or a notebook cell
+) -> str:
+    "The function's source; `TypeError` with the repair if it has none"
+    try: return inspect.getsource(fn)
+    except (OSError,TypeError): raise TypeError(
+        f'{getattr(fn, "__name__", fn)!r} has no source, so what it does can\'t be recorded: define it with def or lambda in a file or a notebook cell, or use a Polars expression') from None
+
 # %% ../../nbs/01_core.files.ipynb #67064acb
 def is_installed(name: str) -> bool:
     "Is this module a part of Python, an installed package or this library, rather than the user's own?"
@@ -224,23 +233,6 @@ def _codes(code) -> Iterator[types.CodeType]:
     for inner in filter(inspect.iscode, code.co_consts): yield from _codes(inner)
 
 def _constant(o): return repr(o) if o is Ellipsis or isinstance(o, complex) else _canonical(o)
-
-# %% ../../nbs/01_core.files.ipynb #240e6a76
-def _function_facts(fn: Callable, seen: tuple=()) -> list:
-    if isinstance(fn, partial): return ['partial',_function_facts(fn.func, seen),_canonical(fn.args),_canonical(fn.keywords)]
-    if isinstance(fn, types.MethodType): return ['method',_canonical(fn.__self__),_function_facts(fn.__func__, seen)]
-    if isinstance(fn, type): return _class_facts(fn, seen)
-    if isinstance(fn, types.BuiltinFunctionType): return [fn.__module__,fn.__qualname__]
-    if not isinstance(fn, types.FunctionType): raise TypeError(f'a {type(fn).__name__} has no stable fingerprint: use a function, defined with def or lambda')
-    if fn in seen: return ['again',fn.__qualname__]
-    if is_installed(fn.__module__): return [fn.__module__,fn.__qualname__]
-    codes = list(_codes(fn.__code__))
-    closure = dict(zip(fn.__code__.co_freevars, (c.cell_contents for c in fn.__closure__ or ())))
-    names = {n for c in codes for n in c.co_names}
-    outside = {**{n: fn.__globals__[n] for n in names if n in fn.__globals__},**closure}
-    reached = {k: _reached(v, (*seen,fn), names) for k,v in sorted(outside.items())}
-    shown = [[c.co_code.hex(),*(_constant(o) for o in c.co_consts if not inspect.iscode(o))] for c in codes]
-    return [source_of(fn),shown,_canonical(fn.__defaults__),_canonical(fn.__kwdefaults__),reached]
 
 # %% ../../nbs/01_core.files.ipynb #3ab989e3
 def _reached(o, seen: tuple, names: set[str]):
@@ -271,11 +263,19 @@ def _class_facts(cls: type, seen: tuple) -> list:
     made = {f.name: _reached(f.default_factory, seen, set()) for f in fields(cls) if f.default_factory is not MISSING} if is_dataclass(cls) else {}
     return ['class',cls.__qualname__,made,[*cls.__dict__.get('__annotations__', ())],[_class_facts(o, seen) for o in cls.__bases__],held]
 
-# %% ../../nbs/01_core.files.ipynb #84dc98b0
-def source_of(
-    fn: Callable, # a Python function, defined in a file or a notebook cell
-) -> str:
-    "The function's source; `TypeError` with the repair if it has none"
-    try: return inspect.getsource(fn)
-    except (OSError,TypeError): raise TypeError(
-        f'{getattr(fn, "__name__", fn)!r} has no source, so what it does can\'t be recorded: define it with def or lambda in a file or a notebook cell, or use a Polars expression') from None
+# %% ../../nbs/01_core.files.ipynb #240e6a76
+def _function_facts(fn: Callable, seen: tuple=()) -> list:
+    if isinstance(fn, partial): return ['partial',_function_facts(fn.func, seen),_canonical(fn.args),_canonical(fn.keywords)]
+    if isinstance(fn, types.MethodType): return ['method',_canonical(fn.__self__),_function_facts(fn.__func__, seen)]
+    if isinstance(fn, type): return _class_facts(fn, seen)
+    if isinstance(fn, types.BuiltinFunctionType): return [fn.__module__,fn.__qualname__]
+    if not isinstance(fn, types.FunctionType): raise TypeError(f'a {type(fn).__name__} has no stable fingerprint: use a function, defined with def or lambda')
+    if fn in seen: return ['again',fn.__qualname__]
+    if is_installed(fn.__module__): return [fn.__module__,fn.__qualname__]
+    codes = list(_codes(fn.__code__))
+    closure = dict(zip(fn.__code__.co_freevars, (c.cell_contents for c in fn.__closure__ or ())))
+    names = {n for c in codes for n in c.co_names}
+    outside = {**{n: fn.__globals__[n] for n in names if n in fn.__globals__},**closure}
+    reached = {k: _reached(v, (*seen,fn), names) for k,v in sorted(outside.items())}
+    shown = [[c.co_code.hex(),*(_constant(o) for o in c.co_consts if not inspect.iscode(o))] for c in codes]
+    return [source_of(fn),shown,_canonical(fn.__defaults__),_canonical(fn.__kwdefaults__),reached]

@@ -66,22 +66,6 @@ class Registry:
         "All names, newest first"
         return Catalogue(self.kind, list(reversed(self._entries)))
 
-# %% ../../nbs/00_core.registry.ipynb #80bfffac
-class UnknownNameError(ValueError):
-    "A name that no entry of a registry has"
-
-# %% ../../nbs/00_core.registry.ipynb #dd166766
-@patch
-def __getitem__(self: Registry,
-    name: str, # a class name, function name or alias
-) -> type|Callable:
-    "The newest object registered under `name`; `UnknownNameError` if there is none"
-    if (entry := self._find(name)) is not None: return entry.obj
-    known = [e.label for e in self._entries]
-    near = get_close_matches(str(name), known, n=1)
-    hint = f' Did you mean {near[0]!r}?' if near else ''
-    raise UnknownNameError(f'no {self.kind} is called {name!r}. Known: {", ".join(map(repr, known)) or "none yet"}.{hint}')
-
 # %% ../../nbs/00_core.registry.ipynb #043d13d9
 @patch
 def add(self: Registry,
@@ -97,6 +81,22 @@ def add(self: Registry,
             f'{self.kind} {clash.pop()!r} is the library\'s own {old.obj.__module__}.{old.name}: give {new.obj.__module__}.{new.name} another name or alias')
     self._entries = [e for e in self._entries if e.key!=new.key] + [new]
     return obj
+
+# %% ../../nbs/00_core.registry.ipynb #80bfffac
+class UnknownNameError(ValueError):
+    "A name that no entry of a registry has"
+
+# %% ../../nbs/00_core.registry.ipynb #dd166766
+@patch
+def __getitem__(self: Registry,
+    name: str, # a class name, function name or alias
+) -> type|Callable:
+    "The newest object registered under `name`; `UnknownNameError` if there is none"
+    if (entry := self._find(name)) is not None: return entry.obj
+    known = [e.label for e in self._entries]
+    near = get_close_matches(str(name), known, n=1)
+    hint = f' Did you mean {near[0]!r}?' if near else ''
+    raise UnknownNameError(f'no {self.kind} is called {name!r}. Known: {", ".join(map(repr, known)) or "none yet"}.{hint}')
 
 # %% ../../nbs/00_core.registry.ipynb #29567f17
 class Registered:

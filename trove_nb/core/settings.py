@@ -63,9 +63,10 @@ def _offered(alternatives: Iterable) -> list|None:
 # %% ../../nbs/05_core.settings.ipynb #dfbbe8ab
 @lru_cache(maxsize=None)
 def _headed_groups(cls: type) -> dict[str,str]:
-    "Parameter to heading, from docstrings with lines that begin with >"
+    "Parameter to heading, from docstrings with lines that begin with >; tips, which begin with > too, are no headings"
     groups,heading = {},''
-    for line in '\n'.join(c.__doc__ or '' for c in reversed(cls.__mro__) if is_dataclass(c)).split('\n'):
+    text = '\n'.join(c.__doc__ or '' for c in reversed(cls.__mro__) if is_dataclass(c))
+    for line in re.sub(r'(?m)^ *> \[!.*(?:\n *>.*)*', '', text).split('\n'):
         if line.strip().startswith('> '): heading = line.strip()[2:].strip()
         elif found := re.match(r'\s*(\w+)\s*\(`', line): groups[found[1]] = heading
     return groups
@@ -238,24 +239,28 @@ class Settings:
 
     def _missing(self) -> list[str]: return [o for o,s in self.specs.items() if s.default is MISSING and o not in self.changed]
 
+# %% ../../nbs/05_core.settings.ipynb #9772e009
+@patch
+def check(self: Settings):
+    "Have the class check the values; fills `errors` with what it says, by field ('' for the whole)"
+    self.changed = {o: self.changed[o] for o in self.specs if o in self.changed}
+    self.errors = {o: m for o,m in self.errors.items() if o in self._unread}
+    for name in self._missing(): self.errors.setdefault(name, f'a value is needed: {expectation(self.specs[name])}')
+    if not self._missing() and (problem := self._problem()):
+        named = [o for o in self.specs if re.search(rf'\b{o}\b', problem)]
+        blamed = [o for o in named if o in self.changed] or named or ['']
+        for name in blamed: self.errors.setdefault(name, problem)
+    for listener in list(self.listeners): listener()
+
+# %% ../../nbs/05_core.settings.ipynb #ba0c342d
+@patch
+def _problem(self: Settings) -> str|None:
+    try: self._trial(self.changed)
+    except Exception as e: return f'{e}' or type(e).__name__
+
 # %% ../../nbs/05_core.settings.ipynb #e5c8b717
-def inner_class(
-    spec: FieldSpec, # of a field
-) -> type|None:
-    "The dataclass that a field holds, alone or in a list"
-    kinds = [k for o in spec.alternatives for k in (o,*get_args(o))]
-    return next((k for k in kinds if isinstance(k, type) and is_dataclass(k)), None)
-
-def _built(cls: type, values: dict, namespace: Mapping) -> object:
-    "An object from what was read; `DataError` with all that is wrong"
-    settings = Settings(cls, namespace)
-    settings._replace(values)
-    if settings.errors: raise DataError('; '.join(f'{k}: {m}' if k and k not in m else m for k,m in settings.errors.items()), cls.__name__)
-    return settings.build()
-
 def _values(obj: object) -> dict: return {f.name: getattr(obj, f.name) for f in fields(obj) if f.init}
 
-# %% ../../nbs/05_core.settings.ipynb #da4c3eef
 @patch
 def _take(self: Settings, obj: object):
     "Hold an object's values: those without which it would be another one"
@@ -280,30 +285,51 @@ def _fit_or_keep(value: object, spec: FieldSpec) -> object:
     try: return fit(value, spec.alternatives)
     except ValueError: return value
 
-# %% ../../nbs/05_core.settings.ipynb #9772e009
-@patch
-def check(self: Settings):
-    "Have the class check the values; fills `errors` with what it says, by field ('' for the whole)"
-    self.changed = {o: self.changed[o] for o in self.specs if o in self.changed}
-    self.errors = {o: m for o,m in self.errors.items() if o in self._unread}
-    for name in self._missing(): self.errors.setdefault(name, f'a value is needed: {expectation(self.specs[name])}')
-    if not self._missing() and (problem := self._problem()):
-        named = [o for o in self.specs if re.search(rf'\b{o}\b', problem)]
-        blamed = [o for o in named if o in self.changed] or named or ['']
-        for name in blamed: self.errors.setdefault(name, problem)
-    for listener in list(self.listeners): listener()
+# %% ../../nbs/05_core.settings.ipynb #6c0bba87
+def inner_class(
+    spec: FieldSpec, # of a field
+) -> type|None:
+    "The dataclass that a field holds, alone or in a list"
+    kinds = [k for o in spec.alternatives for k in (o,*get_args(o))]
+    return next((k for k in kinds if isinstance(k, type) and is_dataclass(k)), None)
 
-# %% ../../nbs/05_core.settings.ipynb #ba0c342d
-@patch
-def _problem(self: Settings) -> str|None:
-    try: self._trial(self.changed)
-    except Exception as e: return f'{e}' or type(e).__name__
+# %% ../../nbs/05_core.settings.ipynb #5401c22e
+def _unquoted(value: object) -> str|None:
+    "What stands between double quotes"
+    if not (isinstance(value, str) and len(value)>1 and value[0]==value[-1]=='"'): return None
+    try: return json.loads(value)
+    except ValueError: return None
 
-# %% ../../nbs/05_core.settings.ipynb #b6ba15d0
+def _takes_objects(kind: object) -> bool:
+    "Whether values of this type can be functions, or objects that no text spells out"
+    origin = get_origin(kind) or kind
+    return origin in (Any,Callable) or origin is not Literal and not isinstance(origin, type)
+
 @patch
-def set(self: Settings, **values):
-    "Give fields values, as they are or as people type them; what can't be read is told in `errors`. `DataError` for a name that is no field"
-    self._set(values, typed=True)
+def _read_value(self: Settings, spec: FieldSpec, value: object, typed: bool) -> object:
+    if isinstance(value, str) and not typed and str in spec.alternatives: return value
+    if spec.nullable and (value is None or isinstance(value, str) and value.strip().lower() in _NONE): return None
+    if typed and str in spec.alternatives and (quoted := _unquoted(value)) is not None: return quoted
+    if isinstance(value, str) and any(map(_takes_objects, spec.alternatives)): return self._object(spec, value)
+    inner = inner_class(spec)
+    return fit(value if inner is None else self._nested(value, inner, spec), spec.alternatives)
+
+# %% ../../nbs/05_core.settings.ipynb #9d966f6a
+@patch
+def _object(self: Settings, spec: FieldSpec, text: str) -> object:
+    "What a text stands for where functions are taken: a number, a name from the namespace, or itself"
+    for kind in (int,float):
+        try: return kind(text)
+        except ValueError: continue
+    if text in self.namespace: return self.namespace[text]
+    if Any not in spec.alternatives: raise ValueError
+    return text
+
+# %% ../../nbs/05_core.settings.ipynb #1647fb96
+@patch
+def _unknown(self: Settings, name: str):
+    near = difflib.get_close_matches(name, self.specs, n=3)
+    raise DataError(f'no field is called {name!r}', self.cls.__name__, f'one of {", ".join(near or self.specs)}')
 
 # %% ../../nbs/05_core.settings.ipynb #8e12e188
 @patch
@@ -321,24 +347,42 @@ def _set(self: Settings, values: dict, typed: bool):
         else: self.changed[name] = value
     self.check()
 
-# %% ../../nbs/05_core.settings.ipynb #5401c22e
-def _unquoted(value: object) -> str|None:
-    "What stands between double quotes"
-    if not (isinstance(value, str) and len(value)>1 and value[0]==value[-1]=='"'): return None
-    try: return json.loads(value)
-    except ValueError: return None
-
+# %% ../../nbs/05_core.settings.ipynb #b6ba15d0
 @patch
-def _read_value(self: Settings, spec: FieldSpec, value: object, typed: bool) -> object:
-    if isinstance(value, str) and not typed and str in spec.alternatives: return value
-    if spec.nullable and (value is None or isinstance(value, str) and value.strip().lower() in _NONE): return None
-    if typed and str in spec.alternatives and (quoted := _unquoted(value)) is not None: return quoted
-    takes_objects = any(o is Any or not isinstance(get_origin(o) or o, type) or get_origin(o) is Callable or o is Callable for o in spec.alternatives)
-    if takes_objects and isinstance(value, str): return self._object(spec, value)
-    inner = inner_class(spec)
-    return fit(value if inner is None else self._nested(value, inner, spec), spec.alternatives)
+def set(self: Settings, **values):
+    "Give fields values, as they are or as people type them; what can't be read is told in `errors`. `DataError` for a name that is no field"
+    self._set(values, typed=True)
 
-# %% ../../nbs/05_core.settings.ipynb #b4cb0439
+# %% ../../nbs/05_core.settings.ipynb #dfb8555e
+@patch
+def reset(self: Settings,
+    name: str|None=None): # of a field; None: all of them
+    "Back to the default; `DataError` for a name that is no field"
+    if name and name not in self.specs: self._unknown(name)
+    for o in [name] if name else list(self.specs):
+        self.changed.pop(o, None)
+        self.errors.pop(o, None)
+        self._unread.discard(o)
+    self.check()
+
+# %% ../../nbs/05_core.settings.ipynb #bdeb57b1
+@patch
+def _replace(self: Settings, values: dict, keep: bool=False):
+    for name in values: self.specs.get(name) or self._unknown(name)
+    if not keep:
+        self.changed,self.errors = {},{}
+        self._unread.clear()
+    self._set(values, typed=False)
+
+# %% ../../nbs/05_core.settings.ipynb #0a3a2ddb
+def _built(cls: type, values: dict, namespace: Mapping) -> object:
+    "An object from what was read; `DataError` with all that is wrong"
+    settings = Settings(cls, namespace)
+    settings._replace(values)
+    if settings.errors: raise DataError('; '.join(f'{k}: {m}' if k and k not in m else m for k,m in settings.errors.items()), cls.__name__)
+    return settings.build()
+
+# %% ../../nbs/05_core.settings.ipynb #b1e14e79
 @patch
 def _nested(self: Settings, value: object, cls: type, spec: FieldSpec) -> object:
     "Mappings as objects of a class; one object where a list is taken"
@@ -346,33 +390,6 @@ def _nested(self: Settings, value: object, cls: type, spec: FieldSpec) -> object
     if isinstance(value, (list,tuple)): return [*map(made, value)]
     value = made(value)
     return [value] if isinstance(value, cls) and cls not in spec.alternatives else value
-
-@patch
-def _object(self: Settings, spec: FieldSpec, text: str) -> object:
-    "What a text stands for where functions are taken: a number, a name from the namespace, or itself"
-    for kind in (int,float):
-        try: return kind(text)
-        except ValueError: continue
-    if text in self.namespace: return self.namespace[text]
-    if Any not in spec.alternatives: raise ValueError
-    return text
-
-# %% ../../nbs/05_core.settings.ipynb #1647fb96
-@patch
-def _unknown(self: Settings, name: str):
-    near = difflib.get_close_matches(name, self.specs, n=3)
-    raise DataError(f'no field is called {name!r}', self.cls.__name__, f'one of {", ".join(near or self.specs)}')
-
-# %% ../../nbs/05_core.settings.ipynb #dfb8555e
-@patch
-def reset(self: Settings,
-    name: str|None=None): # of a field; None: all of them
-    "Back to the default"
-    for o in [name] if name else list(self.specs):
-        self.changed.pop(o, None)
-        self.errors.pop(o, None)
-        self._unread.discard(o)
-    self.check()
 
 # %% ../../nbs/05_core.settings.ipynb #9909e68a
 def name_of(value: object, namespace: Mapping) -> str|None:
@@ -499,6 +516,7 @@ def _words(self: Settings, name: str, words: list[str]) -> object:
     text = ' '.join(words)
     return fit(text, (dict,str)) if any((get_origin(o) or o) is dict for o in spec.alternatives) else text
 
+# %% ../../nbs/05_core.settings.ipynb #040498fc
 def _yaml(text: str) -> object:
     "What YAML says; None if the text is none"
     import yaml
@@ -523,15 +541,6 @@ def read(self: Settings,
         raise DataError(f'the text can\'t be read ({e})', self.cls.__name__, 'Python, YAML or a command line') from e
     if found is None: raise DataError(f'{text.strip()!r:.80} says nothing about a {self.cls.__name__}', expected=f'{self.cls.__name__}(...), YAML with its fields, or --field value')
     self._replace(found, keep)
-
-# %% ../../nbs/05_core.settings.ipynb #bdeb57b1
-@patch
-def _replace(self: Settings, values: dict, keep: bool=False):
-    for name in values: self.specs.get(name) or self._unknown(name)
-    if not keep:
-        self.changed,self.errors = {},{}
-        self._unread.clear()
-    self._set(values, typed=False)
 
 # %% ../../nbs/05_core.settings.ipynb #160bb8f6
 def read_each(

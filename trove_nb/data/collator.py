@@ -17,6 +17,22 @@ from ..core.messages import DataError
 from .datasets import DataArguments
 from .tokenize import tokenize
 
+# %% ../../nbs/17_data.collator.ipynb #d433a0d8
+def _flat(groups): return list(chain.from_iterable(groups)) if isinstance(groups[0], (list,tuple)) else groups
+
+def _padded(rows, fill=-1):
+    width = max(map(len, rows))
+    return torch.tensor([[*r, *[fill]*(width-len(r))] for r in rows], dtype=torch.int64)
+
+# %% ../../nbs/17_data.collator.ipynb #1e05e004
+def _stacked(name, values):
+    if isinstance(values[0], torch.Tensor): return torch.stack(values)
+    widths = {len(v) for v in values if isinstance(v, (list,tuple))}
+    if len(widths)>1 and name in ('label','passage_key'): raise DataError(f'queries of one batch have {min(widths)} to {max(widths)} passages', where=name,
+        expected='groups of one size', repair='set a group_size, or use batches of one query')
+    try: return torch.tensor(values)
+    except (TypeError,ValueError): return values
+
 # %% ../../nbs/17_data.collator.ipynb #b79dd457
 @dataclass
 class RetrievalCollator:
@@ -39,19 +55,3 @@ class RetrievalCollator:
 
     def _tokenize(self, texts, max_length) -> BatchEncoding:
         return tokenize(self.tokenizer, texts, max_length, append_eos=self.append_eos, pad_to_multiple_of=self.data_args.pad_to_multiple_of)
-
-# %% ../../nbs/17_data.collator.ipynb #d433a0d8
-def _flat(groups): return list(chain.from_iterable(groups)) if isinstance(groups[0], (list,tuple)) else groups
-
-def _padded(rows, fill=-1):
-    width = max(map(len, rows))
-    return torch.tensor([[*r, *[fill]*(width-len(r))] for r in rows], dtype=torch.int64)
-
-# %% ../../nbs/17_data.collator.ipynb #1e05e004
-def _stacked(name, values):
-    if isinstance(values[0], torch.Tensor): return torch.stack(values)
-    widths = {len(v) for v in values if isinstance(v, (list,tuple))}
-    if len(widths)>1 and name in ('label','passage_key'): raise DataError(f'queries of one batch have {min(widths)} to {max(widths)} passages', where=name,
-        expected='groups of one size', repair='set a group_size, or use batches of one query')
-    try: return torch.tensor(values)
-    except (TypeError,ValueError): return values

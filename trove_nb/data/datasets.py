@@ -177,12 +177,25 @@ class JudgementPool:
 
     def _open(self, folder: Path):
         self.folder,facts = folder,orjson.loads((folder/'facts.json').read_bytes())
-        self.notes,self._ks,self._latest = facts['notes'],facts['group_random_k'],(None,None)
+        self.notes = [*facts['notes'],*(f'{p.files}: {n}' for p,notes in zip(self.pipelines, facts['notes_of_configs']) for n in notes)]
+        self._ks,self._latest = facts['group_random_k'],(None,None)
         self._parts = [Judgements.mapped(folder, f'{i}') for i in range(len(self._ks))]
         self.query_rows,self.counts = (_mapped_array(folder/f'{o}.npy') for o in ('query_rows','counts')) # int64 [Q]: queries, and how many judgements each has in the first epoch
 
+# %% ../../nbs/16_data.datasets.ipynb #5491bdc8
+@patch
+def _build(self: JudgementPool, folder: Path, *notes: str):
+    parts,ks = [],[p.config.group_random_k for p in self.pipelines]
+    for p in self.pipelines: parts.append(Judgements.from_rows(*(o.to_numpy() for o in p.row_triplets())))
+    if not any(ks): parts,ks = [_merged(parts)],[None]
+    for i,part in enumerate(parts): part.save(folder, f'{i}')
+    first = _merged([_taken(part, k, self._queries, 0, 0) for part,k in zip(parts, ks)])
+    np.save(folder/'query_rows.npy', first.query_rows)
+    np.save(folder/'counts.npy', first.counts)
+    (folder/'facts.json').write_bytes(orjson.dumps({'group_random_k': ks, 'notes': notes, 'notes_of_configs': [p.notes for p in self.pipelines]}))
+
 # %% ../../nbs/16_data.datasets.ipynb #3688a278
-_FORMAT = 1 # to be raised when what _build writes changes
+_FORMAT = 2 # to be raised when what _build writes changes
 
 @patch(as_prop=True)
 def fingerprint(self: JudgementPool) -> str:
@@ -199,18 +212,6 @@ def _entry(self: JudgementPool) -> Path:
         self._build(folder := Path(self._kept_while_open.name), f'judgements are worked out at every opening, since {e}')
         return folder
     return build_once(entry, self._build, made_from=[path for p in self.pipelines for path in p.config.qrel_path])
-
-# %% ../../nbs/16_data.datasets.ipynb #5491bdc8
-@patch
-def _build(self: JudgementPool, folder: Path, *notes: str):
-    parts,ks = [],[p.config.group_random_k for p in self.pipelines]
-    for p in self.pipelines: parts.append(Judgements.from_rows(*(o.to_numpy() for o in p.row_triplets())))
-    if not any(ks): parts,ks = [_merged(parts)],[None]
-    for i,part in enumerate(parts): part.save(folder, f'{i}')
-    first = _merged([_taken(part, k, self._queries, 0, 0) for part,k in zip(parts, ks)])
-    np.save(folder/'query_rows.npy', first.query_rows)
-    np.save(folder/'counts.npy', first.counts)
-    (folder/'facts.json').write_bytes(orjson.dumps({'group_random_k': ks, 'notes': [*notes,*(n for p in self.pipelines for n in p.notes)]}))
 
 # %% ../../nbs/16_data.datasets.ipynb #308e9b19
 @patch
@@ -259,6 +260,14 @@ def _as_configs(given) -> list[MaterializedQRelConfig]:
         if not isinstance(c, MaterializedQRelConfig): raise DataError(f'a {type(c).__name__} is given', where='a dataset\'s configs', expected='a MaterializedQRelConfig, or a list of them')
     return configs
 
+# %% ../../nbs/16_data.datasets.ipynb #026527a7
+def _keywords(fn) -> tuple:
+    "Which of `title` and `dataset` a format function takes"
+    if fn is None: return ()
+    names = inspect.signature(fn).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in names.values())
+    return tuple(n for n in ('title','dataset') if takes_all or n in names)
+
 # %% ../../nbs/16_data.datasets.ipynb #9a8d0b45
 class QRelDataset(Dataset):
     "What the datasets share: arguments, files, epoch and seed, formatting"
@@ -285,13 +294,6 @@ class QRelDataset(Dataset):
         logger.warning('%s: %s', type(self).__name__, says)
 
 # %% ../../nbs/16_data.datasets.ipynb #ad1ad782
-def _keywords(fn) -> tuple:
-    "Which of `title` and `dataset` a format function takes"
-    if fn is None: return ()
-    names = inspect.signature(fn).parameters
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in names.values())
-    return tuple(n for n in ('title','dataset') if takes_all or n in names)
-
 @patch
 def query_text(self: QRelDataset,
     row: int, # of `queries`
@@ -508,15 +510,6 @@ def judgements(self: MultiLevelDataset) -> Judgements:
 @patch
 def __len__(self: MultiLevelDataset): return len(self._pool.query_rows)
 
-# %% ../../nbs/16_data.datasets.ipynb #cf3f296c
-@patch
-def __getitem__(self: MultiLevelDataset, i: int) -> dict:
-    row,(epoch,run_seed) = int(self._pool.query_rows[i]),self._clock.tolist()
-    seed = query_seed(run_seed, self.queries.id(row))
-    rows,scores = self._pool.of_query(row, seed, epoch)
-    chosen = self._choose(rows, scores, seed, epoch)
-    return self._example(row, rows[chosen], scores[chosen].tolist(), rows[scores>=self.data_args.relevance_threshold])
-
 # %% ../../nbs/16_data.datasets.ipynb #35a6b7be
 @patch
 def _choose(self: MultiLevelDataset, rows, scores, seed, epoch) -> np.ndarray:
@@ -528,6 +521,15 @@ def _choose(self: MultiLevelDataset, rows, scores, seed, epoch) -> np.ndarray:
         order = np.lexsort((self.corpus.name_rank()[rows],scores))
         order = order[::-1] if strategy=='most_relevant' else order
     return order[np.arange(size)%len(order)]
+
+# %% ../../nbs/16_data.datasets.ipynb #cf3f296c
+@patch
+def __getitem__(self: MultiLevelDataset, i: int) -> dict:
+    row,(epoch,run_seed) = int(self._pool.query_rows[i]),self._clock.tolist()
+    seed = query_seed(run_seed, self.queries.id(row))
+    rows,scores = self._pool.of_query(row, seed, epoch)
+    chosen = self._choose(rows, scores, seed, epoch)
+    return self._example(row, rows[chosen], scores[chosen].tolist(), rows[scores>=self.data_args.relevance_threshold])
 
 # %% ../../nbs/16_data.datasets.ipynb #f85b7510
 @patch

@@ -27,9 +27,6 @@ from .pipeline import MaterializedQRelConfig, QRelPipeline
 from .records import Records, RecordSet
 from .tokenize import tokenize
 
-# %% ../../nbs/19_data.lint.ipynb #1fcebe49
-SEVERITIES = ('error','warning','note')
-
 # %% ../../nbs/19_data.lint.ipynb #f614eadc
 @dataclass(frozen=True)
 class Finding:
@@ -47,7 +44,9 @@ class Finding:
         named = f' ({", ".join(self.examples)}{", ..." if self.count>len(self.examples) else ""})' if self.examples else ''
         return f'{self.where}: {self.says}{named}'+(f'. Repair: {self.repair}' if self.repair else '')
 
-# %% ../../nbs/19_data.lint.ipynb #92621685
+# %% ../../nbs/19_data.lint.ipynb #0f580294
+SEVERITIES = ('error','warning','note')
+
 class LintReport(Sequence):
     "Findings, the gravest first"
     def __init__(self,
@@ -139,22 +138,6 @@ class _Lint:
                 self.say('error', 'unreadable file', path, 1, 1, f'these {role} texts can\'t be read, and their checks are left out', [e])
         return RecordSet(opened) if opened else None
 
-# %% ../../nbs/19_data.lint.ipynb #283e73e0
-@patch
-def _judgements(self: _Lint, split, i, role, cfg) -> pl.DataFrame|None:
-    "What a config leaves of its judgements, with rows of texts where they are known"
-    if not (cfg.query_path and cfg.corpus_path): self.say('note', 'no texts', split.name, 1, len(split.configs), 'a config names no queries or no passages: its texts are not checked', cfg.qrel_path)
-    bare = replace(cfg, query_path=None, corpus_path=None, query_cache=None, corpus_cache=None, group_random_k=None)
-    where = f'{split.name}, {", ".join(cfg.qrel_path)}'
-    try:
-        for stage in QRelPipeline(bare).trace():
-            if stage.before is None: self._check_repeats(where, stage.after)
-            if not stage.after.height: raise DataError(f'{stage.name!r} leaves no judgement of {stage.before.height:,}')
-    except (DataError,OSError) as e: return self.say('error', 'unreadable judgements', where, 1, 1, 'these judgements are left out of all checks', [e])
-    t = stage.after.select('qid', 'docid', 'score')
-    t = t.with_columns(query=self._rows(t['qid'], self.queries, cfg.query_path, 'query', where), passage=self._rows(t['docid'], self.corpus, cfg.corpus_path, 'passage', where))
-    return t.with_columns(pl.col('score').cast(pl.Float64), source=pl.lit(i), role=pl.lit(role))
-
 # %% ../../nbs/19_data.lint.ipynb #a0653c73
 @patch
 def _check_repeats(self: _Lint, where, t):
@@ -163,7 +146,7 @@ def _check_repeats(self: _Lint, where, t):
     again = t.filter(pairs.is_duplicated()).group_by('qid', 'docid', maintain_order=True).agg(pl.len().alias('n'), pl.col('score')).filter(pl.col('n')>1).with_columns(kinds=pl.col('score').list.n_unique())
     differ = again.filter(pl.col('kinds')>1)
     named = [f'{r["qid"]} {r["docid"]}: {r["score"]}' for r in (differ if differ.height else again).head(3).iter_rows(named=True)]
-    self.say('warning' if differ.height else 'note', 'repeated judgement', where, again.height, t.height, f'{again.height:,} pairs are judged more than once, {differ.height:,} of them with different scores', named,
+    self.say('warning' if differ.height else 'note', 'repeated judgement', where, again.height, t.height, f'{again.height:,} {"pair is" if again.height==1 else "pairs are"} judged more than once, {differ.height:,} of them with different scores', named,
         'the last score counts: delete the others' if differ.height else '')
 
 # %% ../../nbs/19_data.lint.ipynb #0ecd4718
@@ -182,6 +165,22 @@ def _rows(self: _Lint, ids: pl.Series, records: RecordSet|None, paths: list[str]
     if len(lost): self.say('error', f'unknown {kind} id', where, len(lost), ids.n_unique(), f'{len(lost):,} {kind} ids, in {int((rows<0).sum()):,} of {len(ids):,} judgements, stand in none of {", ".join(paths)}', lost[:3],
         'add the texts, or leave the judgements out with on_missing="drop"')
     return rows
+
+# %% ../../nbs/19_data.lint.ipynb #283e73e0
+@patch
+def _judgements(self: _Lint, split, i, role, cfg) -> pl.DataFrame|None:
+    "What a config leaves of its judgements, with rows of texts where they are known"
+    if not (cfg.query_path and cfg.corpus_path): self.say('note', 'no texts', split.name, 1, len(split.configs), 'a config names no queries or no passages: its texts are not checked', cfg.qrel_path)
+    bare = replace(cfg, query_path=None, corpus_path=None, query_cache=None, corpus_cache=None, group_random_k=None)
+    where = f'{split.name}, {", ".join(cfg.qrel_path)}'
+    try:
+        for stage in QRelPipeline(bare).trace():
+            if stage.before is None: self._check_repeats(where, stage.after)
+            if not stage.after.height: raise DataError(f'{stage.name!r} leaves no judgement of {stage.before.height:,}')
+    except (DataError,OSError) as e: return self.say('error', 'unreadable judgements', where, 1, 1, 'these judgements are left out of all checks', [e])
+    t = stage.after.select('qid', 'docid', 'score')
+    t = t.with_columns(query=self._rows(t['qid'], self.queries, cfg.query_path, 'query', where), passage=self._rows(t['docid'], self.corpus, cfg.corpus_path, 'passage', where))
+    return t.with_columns(pl.col('score').cast(pl.Float64), source=pl.lit(i), role=pl.lit(role))
 
 # %% ../../nbs/19_data.lint.ipynb #ad81617c
 def _text_facts(records: Records) -> pl.DataFrame: # digest UInt64, empty Boolean
@@ -234,7 +233,7 @@ def _check_sides(self: _Lint, split, t):
     good,bad = (t.filter(pl.col('positive')==side) for side in (True,False))
     pair = ['qid','docid','query','passage']
     both = good.join(bad, on=pair, how='semi').unique(pair, maintain_order=True)
-    if both.height: self.say('error', 'positive as negative', split.name, both.height, good.height, f'{both.height:,} positives are negatives of the same query, too', [f'{r["qid"]} {r["docid"]}' for r in both.head(3).iter_rows(named=True)],
+    if both.height: self.say('error', 'positive as negative', split.name, both.height, good.height, f'{both.height:,} {"positive is a negative" if both.height==1 else "positives are negatives"} of the same query, too', [f'{r["qid"]} {r["docid"]}' for r in both.head(3).iter_rows(named=True)],
         'set min_score and max_score so that they exclude each other, or on_overlap="drop"')
     known = lambda o: o.filter((pl.col('query')>=0) & (pl.col('passage')>=0)).with_columns(digest=pl.Series(self.passage_digests)[pl.Series(o.filter((pl.col('query')>=0) & (pl.col('passage')>=0))['passage'])])
     same = known(bad).join(known(good), on=['query','digest']).filter(pl.col('passage')!=pl.col('passage_right')) if len(self.passage_digests) else bad.clear()
@@ -341,7 +340,7 @@ def _check_leaks(self: _Lint, a, b, t, u):
     other = first(u, ['qid']).join(first(t, ['qid']), on='qid', maintain_order='left').filter(pl.col('asked')!=pl.col('asked_right'))
     if other.height: self.say('note', 'id reused', where, other.height, u['qid'].n_unique(), f'{other.height:,} query ids stand for different queries in the two', other['qid'][:3])
 
-# %% ../../nbs/19_data.lint.ipynb #4476d53c
+# %% ../../nbs/19_data.lint.ipynb #b46b682e
 def _tokenizer_of(given: Any, append_eos: bool|None) -> tuple[Any,bool]:
     "The tokenizer, and whether texts must end with the eos token; a retriever knows both"
     own = getattr(given, 'append_eos_token', False)
@@ -355,13 +354,6 @@ def token_lengths(
     "Lengths in tokens, special ones included, without truncation"
     batches = (tokenize(tokenizer, texts[i:i+64], append_eos=append_eos) for i in range(0, len(texts), 64))
     return np.concatenate([b['attention_mask'].sum(1).numpy() for b in batches]) if texts else np.zeros(0, np.int64)
-
-@patch
-def _check_lengths(self: _Lint, split, t, tokenizer, append_eos):
-    if not all(c.query_path and c.corpus_path for _,c in split.configs): return
-    for made in split.datasets or [QRelDataset(split.args, None, None, [c for _,c in split.configs])]:
-        for kind,name in (('query','query_max_len'),('passage','passage_max_len')):
-            if (limit := getattr(split.args, name)) is not None: self._check_length(split, made, kind, np.unique(t[kind].to_numpy()), name, limit, tokenizer, append_eos)
 
 # %% ../../nbs/19_data.lint.ipynb #a3edcf0b
 @patch
@@ -377,6 +369,14 @@ def _check_length(self: _Lint, split, made, kind, rows, name, limit, tokenizer, 
     cut,sampled = np.flatnonzero(n>limit),f' (a sample of {len(rows):,})' if len(taken)<len(rows) else ''
     says = f'{len(cut):,} of {len(n):,} judged {kind} texts{sampled} are longer than {name}={limit}: {len(cut)/len(n):.1%}; median {np.median(n):.0f}, 95% {np.quantile(n, .95):.0f}, longest {n.max()} tokens'
     self.say('warning' if len(cut)>len(n)/10 else 'note', f'truncated {kind}', split.name, len(cut), len(n), says, [f'{theirs.id(taken[i])}: {n[i]} tokens' for i in cut[:3]], f'raise {name}' if len(cut) else '')
+
+# %% ../../nbs/19_data.lint.ipynb #f7d8539f
+@patch
+def _check_lengths(self: _Lint, split, t, tokenizer, append_eos):
+    if not all(c.query_path and c.corpus_path for _,c in split.configs): return
+    for made in split.datasets or [QRelDataset(split.args, None, None, [c for _,c in split.configs])]:
+        for kind,name in (('query','query_max_len'),('passage','passage_max_len')):
+            if (limit := getattr(split.args, name)) is not None: self._check_length(split, made, kind, np.unique(t[kind].to_numpy()), name, limit, tokenizer, append_eos)
 
 # %% ../../nbs/19_data.lint.ipynb #2648754f
 def lint(

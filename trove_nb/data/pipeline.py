@@ -29,6 +29,19 @@ from .training_rows import training_rows_format
 # %% ../../nbs/13_data.pipeline.ipynb #57c311c0
 PathOrPaths = Optional[Union[str,List[str]]] # data in memory is taken as well
 
+def _as_path(given, field: str) -> str:
+    if isinstance(given, Path): given = given.as_posix().replace('hf:/', 'hf://', 1) if given.parts[:1]==('hf:',) else str(given)
+    if isinstance(given, str): return os.path.expanduser(given) if given.startswith('~') else given
+    if given is None or field in ('corpus_cache','query_cache'): raise DataError(f'{field} is {given!r:.80}', where='MaterializedQRelConfig', expected='a path or a list of paths')
+    if field in ('corpus_path','query_path'): return snapshot(given)
+    if type(given) is dict: return snapshot(as_triplets(given, field))
+    if training_rows_format(path := snapshot(given)) is None: as_triplets(given, field) # refused now, if at all
+    return path
+
+def _as_paths(given, field: str) -> list[str]:
+    if given is None: return []
+    return [_as_path(o, field) for o in (given if isinstance(given, (list,tuple)) else [given])]
+
 # %% ../../nbs/13_data.pipeline.ipynb #adb5545a
 @dataclass
 class MaterializedQRelConfig:
@@ -63,20 +76,6 @@ class MaterializedQRelConfig:
 # %% ../../nbs/13_data.pipeline.ipynb #7bc46c9b
 GROUP_CHOICES = ('group_top_k','group_bottom_k','group_first_k','group_random_k')
 
-def _as_path(given, field: str) -> str:
-    if isinstance(given, Path): given = given.as_posix().replace('hf:/', 'hf://', 1) if given.parts[:1]==('hf:',) else str(given)
-    if isinstance(given, str): return os.path.expanduser(given) if given.startswith('~') else given
-    if given is None or field in ('corpus_cache','query_cache'): raise DataError(f'{field} is {given!r:.80}', where='MaterializedQRelConfig', expected='a path or a list of paths')
-    if field in ('corpus_path','query_path'): return snapshot(given)
-    if type(given) is dict: return snapshot(as_triplets(given, field))
-    if training_rows_format(path := snapshot(given)) is None: as_triplets(given, field) # refused now, if at all
-    return path
-
-def _as_paths(given, field: str) -> list[str]:
-    if given is None: return []
-    return [_as_path(o, field) for o in (given if isinstance(given, (list,tuple)) else [given])]
-
-# %% ../../nbs/13_data.pipeline.ipynb #7a9db615
 @patch
 def validate(self: MaterializedQRelConfig):
     "`DataError` for settings that can't work together"
@@ -272,7 +271,7 @@ class QRelPipeline:
         read_rows: Callable|None=None): # used instead of `qrel_rows`, such as one that remembers
         if not config.qrel_path: raise DataError('no qrel_path is given', where='MaterializedQRelConfig', repair='name the file that holds the judgements')
         self.config,self.on_missing,self.positives,self.on_overlap,self._num_proc = config,on_missing,positives,on_overlap,num_proc
-        self._queries,self._corpus,self._candidates,self.notes,self._read_rows = queries,corpus,None,[],read_rows or qrel_rows
+        self._queries,self._corpus,self._candidates,self.notes,self._read_rows = queries,corpus,None,[],read_rows
 
     @property
     def files(self) -> str: return ', '.join(self.config.qrel_path)
@@ -371,10 +370,10 @@ def _refuse_missing(self: QRelPipeline, before: pl.DataFrame):
         t = self._with_rows(before)
         lost = t.filter(pl.col(column)<0)
         if not lost.height: continue
-        says = f'{some(lost[name].unique(maintain_order=True), kind+" id")} in {lost.height:,} of {t.height:,} judgements stand in none of {paths}'
-        if self.on_missing=='error': raise DataError(says, where=self.files, expected='judgements of known queries and passages',
+        says = f'{some(lost[name].unique(maintain_order=True), kind+" id")} in {lost.height:,} of {t.height:,} judgements stand in none of'
+        if self.on_missing=='error': raise DataError(f'{says} {paths}', where=self.files, expected='judgements of known queries and passages',
             repair='add the texts, filter the judgements, or leave them out with DataArguments(on_missing="drop")')
-        self.notes.append(f'dropped, since {says}')
+        self.notes.append(f'dropped, since {says} its {kind} files')
         before = before.filter(t[column]>=0)
 
 # %% ../../nbs/13_data.pipeline.ipynb #bae2286f
@@ -382,7 +381,7 @@ def _refuse_missing(self: QRelPipeline, before: pl.DataFrame):
 def _refuse_overlap(self: QRelPipeline, before: pl.DataFrame, after: pl.DataFrame):
     both = before.join(after, on=['query','passage'], how='anti', maintain_order='left')
     named = [f'{q}: {p}' for q,p in both.select('qid', 'docid').head(3).rows()]
-    says = f'{both.height:,} positives are negatives of the same query, too (query: passage {", ".join(named)})'
+    says = f'{both.height:,} {"positive is a negative" if both.height==1 else "positives are negatives"} of the same query, too (query: passage {", ".join(named)})'
     if self.on_overlap=='error': raise DataError(says, where=self.files, expected='disjoint positives and negatives',
         repair='set min_score and max_score so that they exclude each other, or leave them out of the negatives with DataArguments(on_overlap="drop")')
     self.notes.append(f'dropped from the negatives: {says}')
@@ -392,7 +391,7 @@ def _note_repeats(self: QRelPipeline, before: pl.DataFrame):
     pair = _pair(before)
     again = before.filter(pl.struct(pair).is_duplicated()).group_by(pair, maintain_order=True).agg(q=pl.col('qid').first(), p=pl.col('docid').first(), differ=pl.col('score').n_unique()>1)
     named = [f'{q}: {p}' for q,p in again.select('q', 'p').head(3).rows()]
-    self.notes.append(f'{again.height:,} pairs are judged more than once in {self.files}, {again["differ"].sum():,} of them with different scores: the last one counts (query: passage {", ".join(named)})')
+    self.notes.append(f'{again.height:,} {"pair is" if again.height==1 else "pairs are"} judged more than once, {again["differ"].sum():,} of them with different scores: the last one counts (query: passage {", ".join(named)})')
 
 # %% ../../nbs/13_data.pipeline.ipynb #f03ef7b6
 @patch
@@ -462,7 +461,7 @@ def _pieces(self: QRelPipeline) -> Iterator[pl.DataFrame]:
     known = self._queries,tuple(cfg.query_path),self._corpus,tuple(cfg.corpus_path),self._num_proc
     for path in cfg.qrel_path:
         if cfg.query_subset_path or cfg.filter_fn is not None: yield from _looked_up(path, *known)
-        else: yield self._read_rows(path, *known)
+        else: yield (self._read_rows or qrel_rows)(path, *known)
 
 # %% ../../nbs/13_data.pipeline.ipynb #3d9dd506
 @patch

@@ -26,6 +26,16 @@ def _codes(ids: pl.Series) -> np.ndarray: # int64 [N]
     codes = ids.rechunk().to_arrow().dictionary_encode()
     return codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
+# %% ../../nbs/18_data.preview.ipynb #6b775bc2
+def _number(x: float) -> str: return f'{x:.0f}' if float(x).is_integer() and abs(x)<1e15 else f'{x:.6g}'
+
+def _histogram(scores: np.ndarray, n_bins: int=12) -> dict[str,int]:
+    "Judgements of each label; of ranges of labels where there are many"
+    labels,counts = np.unique(scores, return_counts=True)
+    if len(labels)<=n_bins: return {_number(o): int(n) for o,n in zip(labels, counts)}
+    counts,edges = np.histogram(scores, n_bins)
+    return {f'{a:.3g} to {b:.3g}': int(n) for n,a,b in zip(counts, edges, edges[1:])}
+
 # %% ../../nbs/18_data.preview.ipynb #0ef05446
 @dataclass(frozen=True)
 class Tally:
@@ -48,16 +58,6 @@ class Tally:
         counts = counts[counts>0]
         quantiles = np.quantile(counts, [0,.25,.5,.75,1], method='nearest')
         return cls(len(counts), int(np.count_nonzero(np.bincount(passage))), len(query), _histogram(score), tuple(int(o) for o in quantiles))
-
-# %% ../../nbs/18_data.preview.ipynb #6b775bc2
-def _number(x: float) -> str: return f'{x:.0f}' if float(x).is_integer() and abs(x)<1e15 else f'{x:.6g}'
-
-def _histogram(scores: np.ndarray, n_bins: int=12) -> dict[str,int]:
-    "Judgements of each label; of ranges of labels where there are many"
-    labels,counts = np.unique(scores, return_counts=True)
-    if len(labels)<=n_bins: return {_number(o): int(n) for o,n in zip(labels, counts)}
-    counts,edges = np.histogram(scores, n_bins)
-    return {f'{a:.3g} to {b:.3g}': int(n) for n,a,b in zip(counts, edges, edges[1:])}
 
 # %% ../../nbs/18_data.preview.ipynb #34cfca5b
 def _lost(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

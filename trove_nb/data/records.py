@@ -379,15 +379,8 @@ def _find(self: Records, id_: str) -> int:
     row = int(self._order[place])
     return row if self.id(row)==id_ else -1
 
-# %% ../../nbs/11_data.records.ipynb #64e1887b
 @patch
 def __contains__(self: Records, id_: str) -> bool: return isinstance(id_, str) and self._find(id_)>=0
-
-@patch
-def row(self: Records, id_: str) -> int:
-    "The row of an id; `DataError` if the file doesn't have it"
-    if (row := int(self.rows([id_])[0]))>=0: return row
-    raise DataError(f'no record has the id {id_!r}', self.path, f'an id such as {", ".join(repr(self.id(i)) for i in range(min(3, self._n)))}', 'check that ids and file belong together')
 
 # %% ../../nbs/11_data.records.ipynb #1d982433
 def _as_ids(ids: Iterable[str]) -> pa.Array|pa.ChunkedArray:
@@ -417,6 +410,13 @@ def rows(self: Records,
     found = np.full(len(codes.dictionary), -1, dtype=np.int64)
     found[hits.drop_null().to_numpy()[::-1]] = rows
     return found[codes.indices.to_numpy()]
+
+# %% ../../nbs/11_data.records.ipynb #d5753f42
+@patch
+def row(self: Records, id_: str) -> int:
+    "The row of an id; `DataError` if the file doesn't have it"
+    if (row := int(self.rows([id_])[0]))>=0: return row
+    raise DataError(f'no record has the id {id_!r}', self.path, f'an id such as {", ".join(repr(self.id(i)) for i in range(min(3, self._n)))}', 'check that ids and file belong together')
 
 # %% ../../nbs/11_data.records.ipynb #d985bedb
 @patch

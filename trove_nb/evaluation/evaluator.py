@@ -24,9 +24,6 @@ from .metrics import IRMetrics, Measured
 from .search import search
 from .trec import Run, metrics_file, write_metrics, write_run
 
-# %% ../../nbs/33_evaluation.evaluator.ipynb #00eadb4a
-if TYPE_CHECKING: from pandas import DataFrame
-
 # %% ../../nbs/33_evaluation.evaluator.ipynb #08f0e736
 @dataclass
 class EvaluationArguments(TrainingArguments):
@@ -67,6 +64,9 @@ def _depth(args: EvaluationArguments, metrics: IRMetrics) -> int:
     if topk is None and deepest is None: raise ValueError(f'{metrics} looks at all that is retrieved: say how much that is with search_topk')
     if topk is not None and topk<(deepest or 1): raise ValueError(f'search_topk={topk} is less than the cutoff {deepest or 1}: raise it, or leave it out')
     return topk or deepest
+
+# %% ../../nbs/33_evaluation.evaluator.ipynb #00eadb4a
+if TYPE_CHECKING: from pandas import DataFrame
 
 # %% ../../nbs/33_evaluation.evaluator.ipynb #29e43a9a
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ def _numpy(values, dtype) -> np.ndarray:
 def _with_a_column(table: np.ndarray, fill: float) -> np.ndarray:
     return table if table.shape[1] else np.full((len(table),1), fill, table.dtype)
 
+# %% ../../nbs/30_evaluation.metrics.ipynb #7cf3a72c
+def _discounted_sums(labels: np.ndarray) -> np.ndarray:
+    return np.cumsum(np.fmax(labels, 0.)/np.log2(np.arange(labels.shape[1])+2), axis=1)
+
 # %% ../../nbs/30_evaluation.metrics.ipynb #b0fbcf85
 class Ranking:
     "Documents of each query in rank order, padding last; and the tables that measures look up"
@@ -70,10 +74,6 @@ class Ranking:
     @cached_property
     def ideal_gains(self) -> np.ndarray: return _discounted_sums(-np.sort(-np.fmax(self.judged, 0.), axis=1)) # [Q,J]
     def __len__(self) -> int: return len(self.labels)
-
-# %% ../../nbs/30_evaluation.metrics.ipynb #7cf3a72c
-def _discounted_sums(labels: np.ndarray) -> np.ndarray:
-    return np.cumsum(np.fmax(labels, 0.)/np.log2(np.arange(labels.shape[1])+2), axis=1)
 
 # %% ../../nbs/30_evaluation.metrics.ipynb #c33efad4
 measures = Registry('measure')
@@ -328,7 +328,7 @@ def counts(self: IRMetrics) -> dict[str,int]:
 
 # %% ../../nbs/30_evaluation.metrics.ipynb #d5f8bd58
 def _table(values, what: str) -> np.ndarray:
-    values = list(values) if isinstance(values, (tuple,list)) and hasattr(values[0], 'shape') else [values]
+    values = list(values) if isinstance(values, (tuple,list)) and any(hasattr(v, 'shape') for v in values) else [values]
     flat = [v for v in values if v is not None and len(np.shape(v))==2]
     if not flat: raise DataError('no table of two dimensions among them', where=what, expected='one row per query')
     return flat[-1]

@@ -21,10 +21,9 @@ from ..core.files import atomic_write
 from ..core.messages import DataError
 from ..data.qrels import as_triplets
 
-# %% ../../nbs/32_evaluation.trec.ipynb #338c56aa
+# %% ../../nbs/32_evaluation.trec.ipynb #b56d44aa
 if TYPE_CHECKING: from pandas import DataFrame
 
-# %% ../../nbs/32_evaluation.trec.ipynb #b56d44aa
 _QUERIES_AT_ONCE = 1024
 
 # %% ../../nbs/32_evaluation.trec.ipynb #585f2759

@@ -20,10 +20,11 @@ from .portable import names_used, python_of
 _MARK = re.compile(r'\s*#\|\s*script\s*\n?')
 
 def _parse(source: str, where: str) -> ast.Module:
-    shell = next((o for o in source.split('\n') if o.lstrip().startswith(('%','!'))), None)
-    if shell: raise DataError(f'{shell.strip()!r:.60} is for a notebook alone', where, 'Python', 'move it to a cell without #| script')
     try: return ast.parse(source)
-    except SyntaxError as e: raise DataError(f'{e.msg}, line {e.lineno}', where, 'Python') from e
+    except SyntaxError as e:
+        shell = next((o for o in source.split('\n') if o.lstrip().startswith(('%','!'))), None)
+        if shell: raise DataError(f'{shell.strip()!r:.60} is for a notebook alone', where, 'Python', 'move it to a cell without #| script') from None
+        raise DataError(f'{e.msg}, line {e.lineno}', where, 'Python') from e
 
 # %% ../../nbs/55_experiment.cells.ipynb #f63e2aca
 def _bound(tree: ast.Module) -> set[str]:

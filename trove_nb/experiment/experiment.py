@@ -23,7 +23,7 @@ from typing import Optional
 from fastcore.basics import patch
 
 from ..core.files import atomic_folder, atomic_write, cache_folder, fingerprint_file
-from ..core.messages import DataError, process_rank
+from ..core.messages import DataError, process_rank, some
 from ..core.settings import Settings, name_of
 from ..core.views import Facts, isolated_html, notebook_names
 from ..data.collator import RetrievalCollator
@@ -38,7 +38,7 @@ from ..modeling.retriever import BiEncoderRetriever
 from ..training.record import RECORD_FILE, package_versions
 from ..training.stream import STREAM_FILE
 from ..training.trainer import RetrievalTrainer, RetrievalTrainingArguments, leave_report
-from .launch import LaunchedRun, launch
+from .launch import LaunchedRun, launch as launch_folder
 from .portable import Definitions, is_own
 from .script import accelerate_config, launch_recipes, launch_script, train_script
 
@@ -169,20 +169,6 @@ def _negated(name: str) -> str|None:
     "Of --no_<name>, the name of a switch"
     return name[3:] if name.startswith('no_') and _part_of(name) is None and _part_of(name[3:]) else None
 
-# %% ../../nbs/53_experiment.experiment.ipynb #105d4441
-@patch
-def overridden(self: Experiment,
-    words: str|Sequence[str], # a command line, or its words
-) -> Experiment:
-    "A copy with the settings that a command line names; `DataError` for one that isn't known"
-    words = shlex.split(words) if isinstance(words, str) else list(words)
-    parts,own = {part: [] for part in _PARTS},{}
-    for name,values in _options(words).items():
-        if part := _known_part(_negated(name) or name): parts[part] += [f'--{name}',*values] if len(values)!=1 else [f'--{name}={values[0]}']
-        else: own[name] = _own_value(name, values)
-    made = {part: _read_on_top(getattr(self, part), given) for part,given in parts.items() if given}
-    return _like(self, **(_own_values(own) if own else {}), **made)
-
 # %% ../../nbs/53_experiment.experiment.ipynb #1a8816aa
 def _own_values(given: dict) -> dict:
     "Values of an experiment's own fields, as its fields want them"
@@ -204,13 +190,28 @@ def _read_on_top(obj: object, words: list[str]) -> object:
     if settings.errors: raise DataError('; '.join(m if k in m else f'{k}: {m}' for k,m in settings.errors.items()), 'the command line')
     return settings.build()
 
+# %% ../../nbs/53_experiment.experiment.ipynb #105d4441
+@patch
+def overridden(self: Experiment,
+    words: str|Sequence[str], # a command line, or its words
+) -> Experiment:
+    "A copy with the settings that a command line names; `DataError` for one that isn't known"
+    words = shlex.split(words) if isinstance(words, str) else list(words)
+    parts,own = {part: [] for part in _PARTS},{}
+    for name,values in _options(words).items():
+        if part := _known_part(_negated(name) or name): parts[part] += [f'--{name}',*values] if len(values)!=1 else [f'--{name}={values[0]}']
+        else: own[name] = _own_value(name, values)
+    made = {part: _read_on_top(getattr(self, part), given) for part,given in parts.items() if given}
+    return _like(self, **(_own_values(own) if own else {}), **made)
+
 # %% ../../nbs/53_experiment.experiment.ipynb #f6df54c8
 @patch
 def to_command_line(self: Experiment) -> str:
     "What differs from the defaults, quoted for a shell; `DataError` for what no line can say, such as functions"
     lines,own = [Settings(getattr(self, part)).to_command_line() for part in _PARTS],Settings(self)
+    values = _plain_sources(self)
     if lost := [k for k in own.changed if k not in _PARTS and k in own.uncodable]: raise DataError(f'{lost[0]} can\'t be said on a command line', 'Experiment', 'plain values', 'write a config.yaml with export')
-    plain = {k: v for k,v in _plain_sources(self).items() if k in own.changed}
+    plain = {k: v for k,v in values.items() if k in own.changed}
     words = [w for k,v in plain.items() for w in (f'--{k}',*([json.dumps(v, ensure_ascii=False)] if k in _ROLES else map(str, v) if isinstance(v, list) else [str(v)]))]
     return ' '.join([o for o in lines if o]+([shlex.join(words)] if words else []))
 
@@ -483,7 +484,20 @@ def _warn_of_changes(folder: Path):
         logger.warning(f'{folder/EXPORT_FILE} can\'t be read ({type(e).__name__}: {e}), so whether the data are those of the export is not known')
         return
     changed = [p for p,was in facts['files'].items() if not Path(p).is_file() or fingerprint_file(p)!=was]
-    if changed: logger.warning(f'{len(changed)} files of the data are not what they were when the experiment was exported: {", ".join(changed[:3])}')
+    if changed: logger.warning(f'data have changed since the export: {some(changed, "file")}')
+
+# %% ../../nbs/53_experiment.experiment.ipynb #a3361252
+@patch
+def _keep(self: Experiment):
+    "See that the output folder says what is trained in it: overrides, too, and the script, if somebody changed it"
+    script = Path(sys.argv[0]).resolve()
+    if not (self.folder/CONFIG_FILE).is_file():
+        self.export(overwrite=True)
+        if script.name=='train.py' and script.is_file() and (script.parent/CONFIG_FILE).is_file(): (self.folder/script.name).write_bytes(script.read_bytes())
+        return
+    text = _settled(self, self.folder.resolve()).to_yaml()
+    if text!=(self.folder/CONFIG_FILE).read_text(encoding='utf-8'):
+        with atomic_write(self.folder/CONFIG_FILE) as aside: aside.write_text(text, encoding='utf-8')
 
 # %% ../../nbs/53_experiment.experiment.ipynb #ba3d8680
 @patch
@@ -500,19 +514,6 @@ def begin(self: Experiment) -> str|None: # the checkpoint to go on from
         if not going_on: self._keep()
     set_seed(self.seed)
     return checkpoint
-
-# %% ../../nbs/53_experiment.experiment.ipynb #a3361252
-@patch
-def _keep(self: Experiment):
-    "See that the output folder says what is trained in it: overrides, too, and the script, if somebody changed it"
-    script = Path(sys.argv[0]).resolve()
-    if not (self.folder/CONFIG_FILE).is_file():
-        self.export(overwrite=True)
-        if script.name=='train.py' and script.is_file() and (script.parent/CONFIG_FILE).is_file(): (self.folder/script.name).write_bytes(script.read_bytes())
-        return
-    text = _settled(self, self.folder.resolve()).to_yaml()
-    if text!=(self.folder/CONFIG_FILE).read_text(encoding='utf-8'):
-        with atomic_write(self.folder/CONFIG_FILE) as aside: aside.write_text(text, encoding='utf-8')
 
 # %% ../../nbs/53_experiment.experiment.ipynb #6015e24b
 @patch
@@ -557,9 +558,6 @@ def measure_test(self: Experiment,
     return found
 
 # %% ../../nbs/53_experiment.experiment.ipynb #87491d53
-_launch_folder = launch
-
-# %% ../../nbs/53_experiment.experiment.ipynb #eb829382
 @patch
 def launch(self: Experiment,
     num_processes: int=1,         # of all machines together
@@ -570,7 +568,7 @@ def launch(self: Experiment,
     **launching,                  # as in `launch`: num_machines, machine_rank, ...
 ) -> LaunchedRun:
     "Export the experiment and train it in processes of its own; returns at once"
-    run = _launch_folder(self.export(folder, num_processes, overwrite=overwrite), num_processes, overrides, **launching)
+    run = launch_folder(self.export(folder, num_processes, overwrite=overwrite), num_processes, overrides, **launching)
     if show and notebook_names(): run.show()
     return run
 

@@ -84,7 +84,7 @@ class LaunchedRun:
         self.folder = Path(folder)
         try: self.facts = json.loads((self.folder/_LAUNCH).read_text(encoding='utf-8'))
         except FileNotFoundError: raise DataError('nothing was launched here', self.folder, f'a folder with {_LAUNCH}', 'launch(folder)') from None
-        self.control,self._started = RunControl(self.folder),None
+        self.control,self._log,self._started = RunControl(self.folder),self.folder/self.facts.get('log', _LOG),None
 
     @property
     def running(self) -> bool:
@@ -101,13 +101,23 @@ class LaunchedRun:
 
     def log(self, n: int=20) -> str: # lines
         "The last lines that launcher and ranks printed"
-        try: return '\n'.join((self.folder/_LOG).read_text(encoding='utf-8', errors='backslashreplace').replace('\r', '\n').split('\n')[-n-1:])
+        try: return '\n'.join(self._log.read_text(encoding='utf-8', errors='backslashreplace').replace('\r', '\n').split('\n')[-n-1:])
         except FileNotFoundError: return ''
 
     @property
     def failures(self) -> dict[str,str]:
         "Tracebacks by rank"
         return {p.stem: p.read_text(encoding='utf-8') for p in sorted((self.folder/_FAILURES).glob('rank-*.txt')) if p.stat().st_mtime>=self.facts['created']-1}
+
+# %% ../../nbs/52_experiment.launch.ipynb #0ea5d9a9
+def _start(folder: Path, command: list[str], env: dict, num_processes: int, machine_rank: int) -> LaunchedRun:
+    log = folder/(_LOG if not machine_rank else f'launch-{machine_rank}.log')
+    with log.open('wb') as out: started = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+    facts = dict(pid=started.pid, created=psutil.Process(started.pid).create_time(), command=command, processes=num_processes, log=log.name)
+    with atomic_write(folder/_LAUNCH) as aside: aside.write_text(json.dumps(facts), encoding='utf-8')
+    run = LaunchedRun(folder)
+    run._started = started
+    return run
 
 # %% ../../nbs/52_experiment.launch.ipynb #b14b375d
 @patch(as_prop=True)
@@ -126,7 +136,7 @@ def error(self: LaunchedRun) -> str|None:
     told = sorted(((self.folder/_FAILURES/f'{k}.txt').stat().st_mtime_ns,k) for k in self.failures)
     if told: return self.failures[told[0][1]]
     end = self.stream.end
-    return (end or {}).get('traceback') or f'the processes ended without a word; the last lines of {_LOG}:\n{self.log()}'
+    return (end or {}).get('traceback') or f'the processes ended without a word; the last lines of {self._log.name}:\n{self.log()}'
 
 # %% ../../nbs/52_experiment.launch.ipynb #7db59931
 @patch
@@ -204,13 +214,3 @@ def launch(
         OMP_NUM_THREADS=max(1, threads//max(1, num_processes//num_machines)), PYTHONUNBUFFERED=1)
     inherited = {k: v for k,v in os.environ.items() if k not in ('RANK','LOCAL_RANK','WORLD_SIZE','MASTER_ADDR','MASTER_PORT') and not k.startswith('TORCHELASTIC')}
     return _start(folder, ['bash',str(folder/'launch.sh'),*map(str, overrides)], {**inherited, **{k: str(v) for k,v in told.items()}, **(env or {})}, num_processes, machine_rank)
-
-# %% ../../nbs/52_experiment.launch.ipynb #0ea5d9a9
-def _start(folder: Path, command: list[str], env: dict, num_processes: int, machine_rank: int) -> LaunchedRun:
-    log = folder/(_LOG if not machine_rank else f'launch-{machine_rank}.log')
-    with log.open('wb') as out: started = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
-    facts = dict(pid=started.pid, created=psutil.Process(started.pid).create_time(), command=command, processes=num_processes)
-    with atomic_write(folder/_LAUNCH) as aside: aside.write_text(json.dumps(facts), encoding='utf-8')
-    run = LaunchedRun(folder)
-    run._started = started
-    return run

@@ -46,8 +46,10 @@ def _binds(node: ast.AST, name: str) -> bool:
     return any(isinstance(t, ast.Name) and t.id==name for t in targets)
 
 def python_of(text: str) -> str:
-    "A cell without lines that are for IPython alone"
-    return '\n'.join('' if line.lstrip().startswith(('%','!')) else line for line in text.split('\n'))
+    "A cell without lines that are for IPython alone; Python stays as it is"
+    try: ast.parse(text)
+    except (SyntaxError,ValueError): text = '\n'.join('' if line.lstrip().startswith(('%','!')) else line for line in text.split('\n'))
+    return text
 
 def _parsed(text: str) -> ast.Module|None:
     try: return ast.parse(python_of(text))

@@ -176,6 +176,12 @@ def fits_log(
     low,middle,high = np.quantile(values[::len(values)//10_000+1], [.25,.5,.75])
     return bool(high>10*low or values.max()>50*middle)
 
+# %% ../../nbs/61_lab.charts.ipynb #3693cc11
+@patch(as_prop=True)
+def log_scale(self: Chart) -> bool:
+    "Whether the vertical axis is logarithmic"
+    return fits_log(np.concatenate([line.ys for line in self.lines] or [[]])) if self.log_y is None else self.log_y
+
 # %% ../../nbs/61_lab.charts.ipynb #72b2d6e7
 _LIMIT = 1e300
 
@@ -227,9 +233,16 @@ def _path(x: np.ndarray, y: np.ndarray, gaps: np.ndarray) -> str:
     moves = np.diff(at, axis=0, prepend=0)/10
     return ''.join(f'M{a/10:g} {b/10:g}h0' if gap else f'l{dx:g} {dy:g}' for (a,b),(dx,dy),gap in zip(at, moves, gaps))
 
-# %% ../../nbs/61_lab.charts.ipynb #1fd0ae7e
+# %% ../../nbs/61_lab.charts.ipynb #daa94afe
 def _label(x: float, y: float, says: str, anchor: str='start', style: str='') -> str:
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" {style}>{says}</text>'
+
+def isolated_svg(
+    text: object, # anything; its str
+    n: int=60,    # most characters shown
+) -> str:
+    "A text for an SVG: escaped, and isolated as `bdi` does in HTML"
+    return f'\u2068{escape(visible_text(text, n))}\u2069'
 
 # %% ../../nbs/61_lab.charts.ipynb #cbdb498b
 class _Picture:
@@ -260,12 +273,7 @@ class _Picture:
         points = ' '.join(f'{x:.1f},{y:.1f}' for x,y in [*zip(xs, highs),*zip(xs[::-1], lows[::-1])])
         return f'<polygon points="{points}" fill="{run_colour(line.number)}" fill-opacity=".17"/>'
 
-# %% ../../nbs/61_lab.charts.ipynb #2b64e977
-@patch(as_prop=True)
-def log_scale(self: Chart) -> bool:
-    "Whether the vertical axis is logarithmic"
-    return fits_log(np.concatenate([line.ys for line in self.lines] or [[]])) if self.log_y is None else self.log_y
-
+# %% ../../nbs/61_lab.charts.ipynb #eb515721
 @patch
 def stroke(self: _Picture, line: Line, ys: np.ndarray, width: float, opacity: float=1.) -> str:
     "Values as a line in the run's colour"
@@ -316,13 +324,6 @@ def dots(self: _Picture, line: Line) -> str:
     return ''.join(found)
 
 # %% ../../nbs/61_lab.charts.ipynb #1e294687
-def isolated_svg(
-    text: object, # anything; its str
-    n: int=60,    # most characters shown
-) -> str:
-    "A text for an SVG: escaped, and isolated as `bdi` does in HTML"
-    return f'\u2068{escape(visible_text(text, n))}\u2069'
-
 def _pushed_apart(places: list[float], least: float, low: float, high: float) -> list[float]:
     "Places in the same order, at least so far from each other, between low and high as far as there is room"
     out = list(places)

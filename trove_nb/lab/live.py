@@ -240,7 +240,7 @@ class Controls:
         keeps_model: bool=False): # whether a checkpoint can be saved after the end
         import ipywidgets as W
         self.curves,self.ask,self.keeps_model = curves,ask,keeps_model
-        self.pause_wished,self.stop_wished,self.rate_wished,self.ended = None,False,None,False
+        self.pause_wished,self.rate_wished,self.ended = None,None,False
         button = lambda says, icon, tip, width='auto': W.Button(description=says, icon=icon, tooltip=tip, layout=W.Layout(width=width, height='28px'))
         self.pause = button('Pause', 'pause', 'Wait before the next step', '100px')
         self.stop = button('Stop', 'stop', 'End training after this step; the model is kept', '150px')
@@ -250,7 +250,8 @@ class Controls:
         self.rate = W.Text(placeholder='learning rate', continuous_update=True, layout=W.Layout(width='110px'))
         self.set = button('Set', '', 'Go on with this learning rate; the schedule keeps its shape')
         self.says = W.HTML(layout=W.Layout(height='22px'))
-        for b,done in ((self.pause,self._pause),(self.stop,self._stop),(self.evaluate,self._evaluate),(self.save,self._save),(self.halve,lambda _: self._scale(.5)),(self.double,lambda _: self._scale(2)),(self.set,self._set)): b.on_click(done)
+        for b,done in ((self.pause,lambda _: self._pause()),(self.stop,lambda _: self._stop()),(self.evaluate,lambda _: self._evaluate()),(self.save,lambda _: self._save()),
+            (self.halve,lambda _: self._scale(.5)),(self.double,lambda _: self._scale(2)),(self.set,lambda _: self._set())): b.on_click(done)
         for b in (*self.buttons,self.rate): route_to_subshell(b)
         self.widget = W.VBox([W.HBox([*self.buttons[:6],self.rate,self.set], layout=W.Layout(flex_flow='row wrap', align_items='center')),self.says])
 
@@ -260,61 +261,6 @@ class Controls:
     def tell(self, says: str, wrong: bool=False):
         "Answer under the buttons"
         self.says.value = f'<span style="font-size:12px;line-height:20px;{"color:#e0483e" if wrong else "opacity:.75"}">{isolated_html(says, 200)}</span>'
-
-# %% ../../nbs/62_lab.live.ipynb #ef2a3d66
-@patch
-def _pause(self: Controls, _):
-    pause = not (self.curves.stream.status=='paused' if self.pause_wished is None else self.pause_wished)
-    (self.ask.pause if pause else self.ask.resume)()
-    self.pause_wished = pause
-    self.pause.description,self.pause.icon = ('Pausing…','pause') if pause else ('Going on…','play')
-
-@patch
-def _stop(self: Controls, _):
-    if self.ended: return self._checkpoint()
-    self.stop.disabled,self.stop.description,self.stop_wished = True,'Stopping…',True
-    self.ask.stop()
-
-# %% ../../nbs/62_lab.live.ipynb #8cc02383
-@patch
-def _checkpoint(self: Controls):
-    self.stop.disabled,self.stop.description = True,'Saving…'
-    try: self.tell(f'saved: {self.ask.save()}')
-    except Exception as e:
-        logger.exception('the checkpoint can\'t be saved')
-        self.tell(f'{type(e).__name__}: {e}', wrong=True)
-        self.stop.disabled = False
-    self.stop.description = 'Save checkpoint' if not self.stop.disabled else 'Saved'
-
-# %% ../../nbs/62_lab.live.ipynb #85296d9b
-@patch
-def _evaluate(self: Controls, _):
-    self.ask.evaluate()
-    self.tell('run.evaluate(): after this step')
-
-@patch
-def _save(self: Controls, _):
-    self.ask.save()
-    self.tell('run.save(): after this step')
-
-@patch
-def _ask_rate(self: Controls, rate: float):
-    self.ask.set_learning_rate(rate)
-    self.rate_wished = rate
-    self.tell(f'run.set_learning_rate({short_number(rate, 4)}): from the next step')
-
-# %% ../../nbs/62_lab.live.ipynb #eb5e5854
-@patch
-def _scale(self: Controls, factor: float):
-    rates = self.curves.series('learning_rate')[1]
-    now = self.rate_wished or (float(rates[-1]) if len(rates) else 0)
-    if now>0: self._ask_rate(now*factor)
-    else: self.tell('no learning rate is known yet, or it is 0: type one', wrong=True)
-
-@patch
-def _set(self: Controls, _):
-    try: self._ask_rate(float(self.rate.value))
-    except ValueError: self.tell(f'{self.rate.value!r} is no learning rate: expected a number above 0, such as 2e-5', wrong=True)
 
 # %% ../../nbs/62_lab.live.ipynb #2972d20d
 @patch
@@ -329,13 +275,67 @@ def refresh(self: Controls,
     changes = [e for e in stream.events if e['name']=='learning_rate']
     if changes and self.rate_wished is not None and changes[-1]['detail'].get('to')==self.rate_wished: self.rate_wished = None
     if over==self.ended: return
-    self.ended,self.stop_wished = over,False
+    self.ended = over
     for b in (*self.buttons,self.rate): b.disabled = over
     self.stop.description,self.stop.icon = ('Stop','stop') if not over else ('Save checkpoint','save') if self.keeps_model else (status.capitalize(),'')
     self.stop.disabled = over and not self.keeps_model
 
-# %% ../../nbs/62_lab.live.ipynb #45d21764
-_VIEW = 'application/vnd.jupyter.widget-view+json'
+# %% ../../nbs/62_lab.live.ipynb #531dcedb
+@patch
+def _pause(self: Controls):
+    pause = not (self.curves.stream.status=='paused' if self.pause_wished is None else self.pause_wished)
+    (self.ask.pause if pause else self.ask.resume)()
+    self.pause_wished = pause
+    self.pause.description,self.pause.icon = ('Pausing…','pause') if pause else ('Going on…','play')
+
+# %% ../../nbs/62_lab.live.ipynb #f917720a
+@patch
+def _evaluate(self: Controls):
+    self.ask.evaluate()
+    self.tell('run.evaluate(): after this step')
+
+@patch
+def _save(self: Controls):
+    self.ask.save()
+    self.tell('run.save(): after this step')
+
+# %% ../../nbs/62_lab.live.ipynb #34f51459
+@patch
+def _ask_rate(self: Controls, rate: float):
+    self.ask.set_learning_rate(rate)
+    self.rate_wished = rate
+    self.tell(f'run.set_learning_rate({short_number(rate, 4)}): from the next step')
+
+@patch
+def _scale(self: Controls, factor: float):
+    rates = self.curves.series('learning_rate')[1]
+    now = self.rate_wished or (float(rates[-1]) if len(rates) else 0)
+    if now>0: self._ask_rate(now*factor)
+    else: self.tell('no learning rate is known yet, or it is 0: type one', wrong=True)
+
+# %% ../../nbs/62_lab.live.ipynb #80c20c28
+@patch
+def _set(self: Controls):
+    try: self._ask_rate(float(self.rate.value))
+    except ValueError: self.tell(f'{self.rate.value!r} is no learning rate: expected a number above 0, such as 2e-5', wrong=True)
+
+# %% ../../nbs/62_lab.live.ipynb #e8658c8a
+@patch
+def _stop(self: Controls):
+    if self.ended: return self._checkpoint()
+    self.stop.disabled,self.stop.description = True,'Stopping…'
+    self.ask.stop()
+
+# %% ../../nbs/62_lab.live.ipynb #8cc02383
+@patch
+def _checkpoint(self: Controls):
+    self.stop.disabled,self.stop.description = True,'Saving…'
+    try: self.tell(f'saved: {self.ask.save()}')
+    except Exception as e:
+        logger.exception('the checkpoint can\'t be saved')
+        self.tell(f'{type(e).__name__}: {e}', wrong=True)
+        self.stop.disabled = False
+    self.stop.description = 'Save checkpoint' if not self.stop.disabled else 'Saved'
 
 # %% ../../nbs/62_lab.live.ipynb #ab3e1538
 class Panel:
@@ -356,6 +356,16 @@ class Panel:
         self.widget = W.VBox([self.status,*([controls.widget] if controls else []),self.errors,self.charts,self.choice])
         self.widget.add_class('trove-live')
 
+# %% ../../nbs/62_lab.live.ipynb #c6d8860f
+@patch
+def _mark_toggles(self: Panel):
+    for name,b in self.toggles.items(): b.icon = 'check' if name in self.shown else ''
+
+@patch(as_prop=True)
+def names(self: Panel) -> list[str]:
+    "Of the charts that are shown"
+    return [o for o in self._known if o in self.shown]
+
 # %% ../../nbs/62_lab.live.ipynb #7a969be7
 @patch
 def _learn_names(self: Panel):
@@ -373,40 +383,7 @@ def _learn_names(self: Panel):
     self._mark_toggles()
     self.choice.children = [self.toggles[o] for o in names]
 
-# %% ../../nbs/62_lab.live.ipynb #c3e1b122
-@patch
-def _mark_toggles(self: Panel):
-    for name,b in self.toggles.items(): b.icon = 'check' if name in self.shown else ''
-
-@patch
-def toggle(self: Panel, name: str): # of a curve
-    "Show or hide a chart"
-    with self._lock:
-        self.shown ^= {name}
-        self._mark_toggles()
-        self.draw()
-
-@patch(as_prop=True)
-def names(self: Panel) -> list[str]:
-    "Of the charts that are shown"
-    return [o for o in self._known if o in self.shown]
-
 # %% ../../nbs/62_lab.live.ipynb #880872a9
-@patch
-def draw(self: Panel):
-    "Draw what is known now"
-    with self._lock:
-        try:
-            self._learn_names()
-            self._set(self.status, status_html(self.runs))
-            self._set(self.errors, run_errors(self.runs))
-            self._set(self.charts, self._pictures())
-            if self.controls: self.controls.refresh(self.over())
-            self.n_draws += 1
-            if self.first_picture is None and any(r.series('loss').size for r in self.runs): self.first_picture = time.time()
-        except Exception as e: self._note(e)
-
-# %% ../../nbs/62_lab.live.ipynb #c240c275
 @patch
 def _pictures(self: Panel) -> str:
     "The charts; those of metrics are drawn anew only if there was an evaluation, an event or a longer axis"
@@ -417,10 +394,7 @@ def _pictures(self: Panel) -> str:
         drawn.append(self._drawn[name][1])
     return charts_html(charts, drawn)
 
-@patch
-def _set(self: Panel, widget, html: str):
-    if widget.value!=html: widget.value = html
-
+# %% ../../nbs/62_lab.live.ipynb #e20f4f16
 @patch
 def _note(self: Panel, error: Exception):
     if self._failed: return
@@ -429,6 +403,30 @@ def _note(self: Panel, error: Exception):
     try:
         if self.tell_failure: self.tell_failure(error)
     except Exception as e: logger.warning(f'and can\'t be noted in the run\'s stream ({type(e).__name__}: {e})')
+
+# %% ../../nbs/62_lab.live.ipynb #517fac48
+@patch
+def draw(self: Panel):
+    "Draw what is known now"
+    with self._lock:
+        try:
+            self._learn_names()
+            self.status.value = status_html(self.runs)
+            self.errors.value = run_errors(self.runs)
+            self.charts.value = self._pictures()
+            if self.controls: self.controls.refresh(self.over())
+            self.n_draws += 1
+            if self.first_picture is None and any(r.series('loss').size for r in self.runs): self.first_picture = time.time()
+        except Exception as e: self._note(e)
+
+# %% ../../nbs/62_lab.live.ipynb #790289bb
+@patch
+def toggle(self: Panel, name: str): # of a curve
+    "Show or hide a chart"
+    with self._lock:
+        self.shown ^= {name}
+        self._mark_toggles()
+        self.draw()
 
 # %% ../../nbs/62_lab.live.ipynb #2c0c9398
 @patch
@@ -442,6 +440,34 @@ def _pause_between_draws(self: Panel, costs: list[float]) -> float: # seconds
     told = sum(r.n_told for r in self.runs)
     if told!=self._told: return self.seconds_between_draws
     return min(5., max(self.seconds_between_draws, min(costs[-5:], default=0)/self.share_of_time))
+
+# %% ../../nbs/62_lab.live.ipynb #c77f8f50
+_VIEW = 'application/vnd.jupyter.widget-view+json'
+
+@patch
+def bundle(self: Panel,
+    final: bool=False, # with the static twin
+) -> dict: # MIME type -> data
+    "What a notebook displays"
+    text = '\n'.join(f'{r.name}: {", ".join(run_facts(r))}' for r in self.runs)
+    shown = {_VIEW: dict(version_major=2, version_minor=0, model_id=self.widget.model_id), 'text/plain': visible_text(text, 2000, keep='\n')}
+    if not final: return shown
+    from base64 import b64encode
+    return {**shown, 'image/png': b64encode(run_figure(self.runs, [o for o in self.names if any(r.series(o).size for r in self.runs)] or ['loss'])._repr_png_()).decode()}
+
+# %% ../../nbs/62_lab.live.ipynb #19bad116
+@patch
+def finish(self: Panel):
+    "The last look and draw; leaves the static twin"
+    with self._lock:
+        if self.finished.is_set(): return
+        self._leave.set()
+        try:
+            for r in self.runs: r.refresh()
+            self.draw()
+            for handle in filter(None, self._handles): handle.update(self.bundle(final=True), raw=True)
+        except Exception as e: self._note(e)
+        finally: self.finished.set()
 
 # %% ../../nbs/62_lab.live.ipynb #4c2a6540
 @patch
@@ -460,18 +486,15 @@ def _follow(self: Panel):
         self._leave.wait(.1)
     self.finish()
 
-# %% ../../nbs/62_lab.live.ipynb #c77f8f50
+# %% ../../nbs/62_lab.live.ipynb #7ef61773
 @patch
-def bundle(self: Panel,
-    final: bool=False, # with the static twin
-) -> dict: # MIME type -> data
-    "What a notebook displays"
-    text = '\n'.join(f'{r.name}: {", ".join(run_facts(r))}' for r in self.runs)
-    shown = {_VIEW: dict(version_major=2, version_minor=0, model_id=self.widget.model_id), 'text/plain': visible_text(text, 2000, keep='\n')}
-    if not final: return shown
-    from base64 import b64encode
-    return {**shown, 'image/png': b64encode(run_figure(self.runs, [o for o in self.names if any(r.series(o).size for r in self.runs)] or ['loss'])._repr_png_()).decode()}
+def start(self: Panel):
+    "Begin to look, unless it is being done or everything is over"
+    if self._thread is not None or self.finished.is_set(): return
+    self._thread = threading.Thread(target=self._follow, daemon=True, name='trove-live')
+    self._thread.start()
 
+# %% ../../nbs/62_lab.live.ipynb #7375e7f7
 @patch
 def show(self: Panel):
     "Display here, and keep up to date"
@@ -480,27 +503,6 @@ def show(self: Panel):
     self.draw()
     self._handles.append(display(self.bundle(self.finished.is_set()), raw=True, display_id=True))
     self.start()
-
-# %% ../../nbs/62_lab.live.ipynb #98d833b6
-@patch
-def start(self: Panel):
-    "Begin to look, unless it is being done or everything is over"
-    if self._thread is not None or self.finished.is_set(): return
-    self._thread = threading.Thread(target=self._follow, daemon=True, name='trove-live')
-    self._thread.start()
-
-@patch
-def finish(self: Panel):
-    "The last look and draw; leaves the static twin"
-    with self._lock:
-        if self.finished.is_set(): return
-        self._leave.set()
-        try:
-            for r in self.runs: r.refresh()
-            self.draw()
-            for handle in filter(None, self._handles): handle.update(self.bundle(final=True), raw=True)
-        except Exception as e: self._note(e)
-        finally: self.finished.set()
 
 # %% ../../nbs/62_lab.live.ipynb #bfd26ec7
 class RunView:
@@ -556,7 +558,7 @@ def watch(
     view.panel.show()
     return view
 
-# %% ../../nbs/62_lab.live.ipynb #d1326baf
+# %% ../../nbs/62_lab.live.ipynb #0bc2d740
 class TrainerReins(RunControl):
     "Steers a run of this process; after its end, too, the checkpoint can be saved"
     def __init__(self,
@@ -571,9 +573,9 @@ class TrainerReins(RunControl):
         self.trainer._save_checkpoint(self.trainer.model_wrapped, None)
         return Path(self.trainer.args.output_dir)/f'checkpoint-{self.trainer.state.global_step}'
 
+# %% ../../nbs/62_lab.live.ipynb #19d1b21d
 _TABLES = ('PrinterCallback','ProgressCallback','NotebookProgressCallback')
 
-# %% ../../nbs/62_lab.live.ipynb #3e1e7e63
 @contextmanager
 def without_tables(
     trainer, # transformers.Trainer
@@ -585,6 +587,7 @@ def without_tables(
     try: yield
     finally: handler.callbacks = before[:]+[o for o in handler.callbacks if o not in before]
 
+# %% ../../nbs/62_lab.live.ipynb #da2f6f97
 def _told_to(trainer):
     "A function that notes on the run's curve that its display failed"
     return lambda e: trainer.stream.write('event', name='display_failed', detail={'error': f'{type(e).__name__}: {e}'})
@@ -605,7 +608,7 @@ class LiveRun(RunView):
         self.trainer,self.baseline,self.resume_from_checkpoint = trainer,baseline,resume_from_checkpoint
         self.result,self.error,self.done = None,None,threading.Event()
         super().__init__([RunCurves(folder, since=time.time())])
-        self.reins,_live_runs[folder] = TrainerReins(trainer, self.done.is_set),self
+        self.reins = TrainerReins(trainer, self.done.is_set)
         trainer.steering.armed = time.time()
 
     def pause(self):
@@ -688,6 +691,7 @@ def start(self: LiveRun,
         self.panel = Panel(self.runs, buttons, over=self.done.is_set, tell_failure=_told_to(self.trainer))
         self.panel.show()
     threading.Thread(target=self._go, daemon=True, name='trove-train').start()
+    _live_runs[self.runs[0].folder] = self
     return self
 
 # %% ../../nbs/62_lab.live.ipynb #57502883

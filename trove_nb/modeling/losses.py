@@ -41,46 +41,6 @@ class RetrievalLoss(nn.Module, Registered):
         "A number, or a tensor [1] with gradient if it is learned"
         return self._fixed if getattr(self, 'log_temperature', None) is None else self.log_temperature.exp()
 
-# %% ../../nbs/23_modeling.losses.ipynb #e6b3cffb
-@patch(cls_method=True)
-def from_model_args(cls: RetrievalLoss,
-    args: ModelArguments, # `args.loss` names the class
-    dtype: torch.dtype|None=None, # of the encoder
-    device: torch.device|None=None, # of the encoder
-    **kwargs, # for the constructor, besides
-) -> RetrievalLoss|None:
-    "The loss that `args.loss` names; None if it names none"
-    if args.loss is None: return None
-    loss = cls.registry[args.loss]
-    takes = inspect.signature(loss).parameters
-    anything = any(p.kind is p.VAR_KEYWORD for p in takes.values())
-    given = {k: v for k,v in dict(dtype=dtype, device=device).items() if anything or k in takes}
-    return loss(args, **given, **kwargs)
-
-# %% ../../nbs/23_modeling.losses.ipynb #94d300ae
-@patch(cls_method=True)
-def available_losses(cls: RetrievalLoss) -> Catalogue:
-    "All losses that can be asked for"
-    return cls.registry.catalogue()
-
-# %% ../../nbs/23_modeling.losses.ipynb #b821365b
-@patch
-def check_dataset(self: RetrievalLoss,
-    dataset: object, # a training dataset; `label_kind` and `data_args.passage_selection_strategy` are looked at
-):
-    "Raise `DataError`, with the repair, if the dataset's labels don't fit this loss"
-    unfit = self.misfit(getattr(dataset, 'label_kind', None), getattr(getattr(dataset, 'data_args', None), 'passage_selection_strategy', None))
-    if unfit: raise DataError(f'{type(self).__name__} does not fit a {type(dataset).__name__}: {unfit[0]}', repair=unfit[1])
-
-# %% ../../nbs/23_modeling.losses.ipynb #51cac900
-@patch
-def misfit(self: RetrievalLoss,
-    label_kind: str|None, # `binary` or `graded`
-    strategy: str|None,   # how passages of a group are chosen and ordered, for graded labels
-) -> tuple[str,str]|None:
-    "What is wrong with such data, and its repair; None if nothing is"
-    return None
-
 # %% ../../nbs/23_modeling.losses.ipynb #ef9791e1
 def _scaled(logits: Tensor, temperature: float|Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))/temperature
@@ -177,3 +137,43 @@ class KLDivergenceLoss(RetrievalLoss):
     def misfit(self, label_kind, strategy):
         if label_kind!='binary': return None
         return 'ones and zeros make no distribution to follow',"use MultiLevelDataset, or loss='infonce'"
+
+# %% ../../nbs/23_modeling.losses.ipynb #e6b3cffb
+@patch(cls_method=True)
+def from_model_args(cls: RetrievalLoss,
+    args: ModelArguments, # `args.loss` names the class
+    dtype: torch.dtype|None=None, # of the encoder
+    device: torch.device|None=None, # of the encoder
+    **kwargs, # for the constructor, besides
+) -> RetrievalLoss|None:
+    "The loss that `args.loss` names; None if it names none"
+    if args.loss is None: return None
+    loss = cls.registry[args.loss]
+    takes = inspect.signature(loss).parameters
+    anything = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    given = {k: v for k,v in dict(dtype=dtype, device=device).items() if anything or k in takes}
+    return loss(args, **given, **kwargs)
+
+# %% ../../nbs/23_modeling.losses.ipynb #94d300ae
+@patch(cls_method=True)
+def available_losses(cls: RetrievalLoss) -> Catalogue:
+    "All losses that can be asked for"
+    return cls.registry.catalogue()
+
+# %% ../../nbs/23_modeling.losses.ipynb #b821365b
+@patch
+def check_dataset(self: RetrievalLoss,
+    dataset: object, # a training dataset; `label_kind` and `data_args.passage_selection_strategy` are looked at
+):
+    "Raise `DataError`, with the repair, if the dataset's labels don't fit this loss"
+    unfit = self.misfit(getattr(dataset, 'label_kind', None), getattr(getattr(dataset, 'data_args', None), 'passage_selection_strategy', None))
+    if unfit: raise DataError(f'{type(self).__name__} does not fit a {type(dataset).__name__}: {unfit[0]}', repair=unfit[1])
+
+# %% ../../nbs/23_modeling.losses.ipynb #51cac900
+@patch
+def misfit(self: RetrievalLoss,
+    label_kind: str|None, # `binary` or `graded`
+    strategy: str|None,   # how passages of a group are chosen and ordered, for graded labels
+) -> tuple[str,str]|None:
+    "What is wrong with such data, and its repair; None if nothing is"
+    return None

@@ -352,7 +352,7 @@ def settings(self: PretrainedRetriever) -> dict:
         if given: found[f'{role}_prompt'] = self._prefix(role)
         if given and found[f'{role}_prompt'] is None: logger.warning('format_%s was given as a function that is more than a prefix: give it again to from_pretrained', role)
     from_args = {k: getattr(self.args, k) for k in ('loss','temperature','temperature_learnable','mask_known_positives','dropout','dtype')}
-    if (learned := getattr(self.loss, 'temperature', None)) is not None: from_args['temperature'] = torch.as_tensor(learned).detach().item()
+    if (learned := getattr(self.loss, 'temperature', None)) is not None: from_args['temperature'] = float(learned.detach() if isinstance(learned, Tensor) else learned)
     if self.args.use_peft: from_args |= {k: getattr(self.args, k) for k in _QUANTISATION}
     wrapper = type(self.encoder).__name__ if isinstance(self.encoder, PretrainedEncoder) else None
     return {'trove_nb_version': _version(), 'encoder_class': wrapper, **found, **from_args, 'query_max_len': self.query_max_len,
@@ -383,6 +383,18 @@ def _save_for_sentence_transformers(self: PretrainedRetriever, folder: Path, set
     lengths = {f'{role}_max_len': self.max_len(role) for role in prompts}
     write_sentence_transformers(folder, {**settings, **lengths, **{f'{k}_prompt': v for k,v in prompts.items()}}, self.encoder.config.get_text_config().hidden_size)
 
+# %% ../../nbs/27_modeling.retriever.ipynb #a580b4b1
+@patch
+def _load_encoder(self: PretrainedRetriever, folder: Path):
+    if hasattr(self.encoder, 'load_weights'): return self.encoder.load_weights(folder)
+    if not (folder/'encoder.safetensors').exists(): raise DataError('there are no weights', where=folder, expected='encoder.safetensors')
+    self.encoder.load_state_dict(load_file(folder/'encoder.safetensors'), strict=True)
+
+@patch
+def _load_loss(self: PretrainedRetriever, folder: str|Path):
+    path = Path(folder)/'loss.safetensors'
+    if self.loss is not None and path.exists(): self.loss.load_state_dict(load_file(path), strict=True)
+
 # %% ../../nbs/27_modeling.retriever.ipynb #99ce4555
 @patch(cls_method=True)
 def from_pretrained(cls: PretrainedRetriever,
@@ -406,18 +418,6 @@ def from_pretrained(cls: PretrainedRetriever,
     if encoder is not None: made._load_encoder(Path(folder))
     if not {'loss','temperature','temperature_learnable'} & chosen.keys() and not overrides.get('preprocess_only'): made._load_loss(folder)
     return made
-
-# %% ../../nbs/27_modeling.retriever.ipynb #a580b4b1
-@patch
-def _load_encoder(self: PretrainedRetriever, folder: Path):
-    if hasattr(self.encoder, 'load_weights'): return self.encoder.load_weights(folder)
-    if not (folder/'encoder.safetensors').exists(): raise DataError('there are no weights', where=folder, expected='encoder.safetensors')
-    self.encoder.load_state_dict(load_file(folder/'encoder.safetensors'), strict=True)
-
-@patch
-def _load_loss(self: PretrainedRetriever, folder: str|Path):
-    path = Path(folder)/'loss.safetensors'
-    if self.loss is not None and path.exists(): self.loss.load_state_dict(load_file(path), strict=True)
 
 # %% ../../nbs/27_modeling.retriever.ipynb #f4e07706
 @patch

@@ -178,6 +178,7 @@ def list_runs(
     "All runs: how far they came, and what came of them"
     from trove_nb.experiment.runs import runs
     table = runs(folder)
+    if len(table): table['started'] = table['started'].dt.floor('s')
     wanted = [c for c in table.columns if c in ('name','status','started','minutes','steps','of','learning_rate','loss') or c.startswith(('best_eval','test_'))]
     print(table[wanted].to_string(index=False) if len(table) else f'no runs below {folder}')
 

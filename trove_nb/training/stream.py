@@ -250,7 +250,7 @@ def __repr__(self: RunStream):
     done,total,left = self.progress
     latest = {name: self.series(name)[1][-1] for name in ('loss',*self.metrics) if self.series(name)[1]}
     facts = [f'{self.folder}: {self.status}', f'step {done:,}'+(f' of {total:,}' if total else ''), *(f'{k} {v:.4g}' for k,v in latest.items())]
-    return ', '.join(facts)+(f'; {self.n_broken} broken lines left out' if self.n_broken else '')
+    return ', '.join(facts)+(f'; {self.n_broken} broken line{"s"*(self.n_broken>1)} left out' if self.n_broken else '')
 
 # %% ../../nbs/40_training.stream.ipynb #f25a4367
 CONTROL_FILE = 'control.jsonl'

@@ -20,7 +20,7 @@ from typing import Optional
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from fastcore.basics import patch
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
@@ -220,10 +220,18 @@ def evaluation_loop(self: RetrievalTrainer, dataloader, *args, **kwargs):
     if isinstance(self.compute_metrics, IRMetrics): self.stream.measured = _with_query_ids(self.compute_metrics.latest, dataloader.dataset)
     return found
 
+# %% ../../nbs/42_training.trainer.ipynb #f40610d1
+def _query_ids(dataset) -> list[str]|None:
+    "The ids of the queries, in the order in which the dataset gives them; None if it doesn't tell"
+    if isinstance(dataset, Subset): return (ids := _query_ids(dataset.dataset)) and [ids[i] for i in dataset.indices]
+    if not isinstance(dataset, ConcatDataset): return getattr(dataset, 'query_ids', None)
+    parts = [_query_ids(d) for d in dataset.datasets]
+    return None if None in parts else [q for ids in parts for q in ids]
+
 def _with_query_ids(measured: Measured|None, dataset) -> Measured|None:
     "Metrics per query under the queries' ids, where the dataset tells them"
-    ids = [q for leaf in leaf_datasets(dataset) for q in leaf.query_ids]
-    return replace(measured, qids=ids) if measured is not None and len(ids)==len(measured.qids) else measured
+    ids = _query_ids(dataset)
+    return replace(measured, qids=ids) if measured is not None and ids and len(ids)==len(measured.qids) else measured
 
 # %% ../../nbs/42_training.trainer.ipynb #c6c4b51f
 @patch

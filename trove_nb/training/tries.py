@@ -95,8 +95,8 @@ def _peak_memory(found: list[float]):
     "Appends the most memory held within, in MB"
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-        yield
-        found.append(torch.cuda.max_memory_allocated()/1e6)
+        try: yield
+        finally: found.append(torch.cuda.max_memory_allocated()/1e6)
         return
     import psutil
     process,over,most = psutil.Process(),threading.Event(),[0.]
@@ -121,9 +121,9 @@ class TriedSize:
     failed: str = ''        # why it didn't work, such as too little memory
 
     @property
-    def step_seconds(self) -> float: return sum(self.seconds.values())
+    def step_seconds(self) -> float: return math.nan if self.failed else sum(self.seconds.values())
 
-# %% ../../nbs/43_training.tries.ipynb #8d32ad80
+# %% ../../nbs/43_training.tries.ipynb #8e7098cf
 def _try_size(trainer: RetrievalTrainer, size: int, steps: int, draws: np.random.Generator) -> TriedSize:
     "One step to warm up, then those that count"
     optimizer,memory,laps,masks = _optimizer(trainer),[],[],[]
@@ -133,20 +133,21 @@ def _try_size(trainer: RetrievalTrainer, size: int, steps: int, draws: np.random
                 _,parts,batch = _step(trainer, optimizer, draws.integers(len(trainer.train_dataset), size=size))
                 laps.append(parts)
                 masks += [batch[o]['attention_mask'] for o in ('query','passage')]
-    except torch.OutOfMemoryError as e: return TriedSize(size, {}, memory[-1] if memory else math.nan, math.nan, str(e).split('.')[0])
+    except torch.OutOfMemoryError as e: return TriedSize(size, {}, memory[-1], math.nan, str(e).split('.')[0])
     padding = 1-sum(int(m.sum()) for m in masks)/sum(m.numel() for m in masks)
     return TriedSize(size, {k: statistics.median(o[k] for o in laps[1:]) for k in laps[0]}, memory[-1], padding)
 
-# %% ../../nbs/43_training.tries.ipynb #8e7098cf
-def _steps_of(args, n_examples: int) -> int:
-    if args.max_steps>0: return args.max_steps
-    per_epoch = max(1, math.ceil(math.ceil(n_examples/args.train_batch_size)/args.gradient_accumulation_steps))
-    return math.ceil(args.num_train_epochs*per_epoch)
+# %% ../../nbs/43_training.tries.ipynb #79ecdb6f
+def _steps_per_epoch(args, n_examples: int) -> int: return max(1, math.ceil(math.ceil(n_examples/args.train_batch_size)/args.gradient_accumulation_steps))
 
-def _evaluations_of(args, steps: int) -> int:
-    kind = getattr(args.eval_strategy, 'value', args.eval_strategy)
-    if kind=='steps': return int(steps//(args.eval_steps if args.eval_steps>=1 else max(1, args.eval_steps*steps)))
-    return math.ceil(args.num_train_epochs) if kind=='epoch' and args.max_steps<=0 else int(kind=='epoch')
+def _steps_of(args, n_examples: int) -> int: return args.max_steps if args.max_steps>0 else math.ceil(args.num_train_epochs*_steps_per_epoch(args, n_examples))
+
+def _evaluations_of(args, n_examples: int) -> int:
+    kind,steps = getattr(args.eval_strategy, 'value', args.eval_strategy),_steps_of(args, n_examples)
+    if kind not in ('steps','epoch'): return 0
+    if kind=='epoch': every = _steps_per_epoch(args, n_examples)
+    else: every = args.eval_steps if args.eval_steps>=1 else math.ceil(args.eval_steps*steps) # below 1: a share of all steps
+    return math.ceil(steps/every)
 
 # %% ../../nbs/43_training.tries.ipynb #46674ab2
 def _evaluation_seconds(trainer: RetrievalTrainer, batches: int=3) -> float:
@@ -192,38 +193,8 @@ class DryRun:
     def as_frame(self): # pandas.DataFrame
         "A row for each batch size"
         import pandas as pd
-        return pd.DataFrame([{'queries': o.queries, 'step_seconds': o.step_seconds, 'queries_per_second': o.queries/o.step_seconds if o.step_seconds else math.nan, **{f'{k}_seconds': v for k,v in o.seconds.items()},
+        return pd.DataFrame([{'queries': o.queries, 'step_seconds': o.step_seconds, 'queries_per_second': o.queries/o.step_seconds, **{f'{k}_seconds': v for k,v in o.seconds.items()},
             'memory_mb': o.memory_mb, 'padding': o.padding, 'failed': o.failed} for o in self.sizes])
-
-# %% ../../nbs/43_training.tries.ipynb #9465a504
-def _advice(trainer: RetrievalTrainer, run: DryRun) -> list[str]:
-    chosen,args,said = run.chosen,trainer.args,[]
-    if chosen.failed: return [f'a batch of {chosen.queries} queries does not fit ({chosen.failed}): take a smaller per_device_train_batch_size, shorter passages, or gradient checkpointing']
-    larger = next((o for o in run.sizes if o.queries>chosen.queries and not o.failed), None)
-    if larger and larger.queries/larger.step_seconds>.95*chosen.queries/chosen.step_seconds: said.append(f'per_device_train_batch_size={larger.queries} does {larger.queries/larger.step_seconds:.3g} queries a second, {chosen.queries} does {chosen.queries/chosen.step_seconds:.3g}: the larger batch costs no time and gives more in-batch negatives')
-    if chosen.seconds['data']>.2*chosen.step_seconds and not args.dataloader_num_workers: said.append(f'{chosen.seconds["data"]/chosen.step_seconds:.0%} of a step is spent on making batches: dataloader_num_workers=2 does this meanwhile')
-    if chosen.padding>.4: said.append(f'{chosen.padding:.0%} of all tokens are padding: smaller query_max_len and passage_max_len, or a smaller pad_to_multiple_of, would save most of it')
-    if run.share_cut>.2: said.append(f'{run.share_cut:.0%} of the passages are cut at passage_max_len={trainer.data_collator.data_args.passage_max_len}: raise it, unless their beginnings say enough')
-    if torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not (args.bf16 or args.fp16): said.append('this GPU computes in bf16: bf16=True is about twice as fast and takes less memory')
-    return said
-
-# %% ../../nbs/43_training.tries.ipynb #0763b2c6
-def dry_run(
-    trainer: RetrievalTrainer, # about to train
-    steps: int=4,              # measured for each batch size
-    batch_sizes: list[int]|None=None, # queries; None: half of what the arguments say, that, and twice that
-) -> DryRun:
-    "Measure a few steps and leave no trace: time, memory, padding, and what to change"
-    size = trainer.args.train_batch_size
-    wanted = sorted({*(batch_sizes or (max(1, size//2),2*size)),size})
-    with without_trace(trainer):
-        trainer.model.train()
-        draws = np.random.default_rng(0)
-        sizes = [_try_size(trainer, n, steps, draws) for n in progress(wanted, 'batch sizes', show=False if trainer.args.disable_tqdm else None)]
-        total = _steps_of(trainer.args, len(trainer.train_dataset))
-        n_evals = _evaluations_of(trainer.args, total)
-        run = DryRun(sizes, next(o for o in sizes if o.queries==size), total, trainer.args.gradient_accumulation_steps, n_evals, _evaluation_seconds(trainer) if n_evals else math.nan, _share_cut(trainer))
-    return DryRun(**{**vars(run), 'advice': _advice(trainer, run)})
 
 # %% ../../nbs/43_training.tries.ipynb #15f784eb
 @patch
@@ -241,6 +212,36 @@ def __repr__(self: DryRun) -> str: return '\n'.join([*self._lines(),*(f'- {o}' f
 @patch
 def _repr_html_(self: DryRun) -> str:
     return f'<div>{"".join(f"<p>{escape(o)}</p>" for o in self._lines())}{self.as_frame().round(4).to_html(index=False)}<ul>{"".join(f"<li>{escape(o)}</li>" for o in self.advice)}</ul></div>'
+
+# %% ../../nbs/43_training.tries.ipynb #9465a504
+def _advice(trainer: RetrievalTrainer, run: DryRun) -> list[str]:
+    chosen,args,said = run.chosen,trainer.args,[]
+    if chosen.failed: return [f'a batch of {chosen.queries} queries does not fit ({chosen.failed}): take a smaller per_device_train_batch_size, shorter passages, or gradient checkpointing']
+    larger = next((o for o in run.sizes if o.queries>chosen.queries and not o.failed), None)
+    if larger and larger.queries/larger.step_seconds>.95*chosen.queries/chosen.step_seconds: said.append(f'per_device_train_batch_size={larger.queries} does {larger.queries/larger.step_seconds:.3g} queries a second, {chosen.queries} does {chosen.queries/chosen.step_seconds:.3g}: the larger batch costs no time and gives more in-batch negatives')
+    if chosen.seconds['data']>.2*chosen.step_seconds and not args.dataloader_num_workers: said.append(f'{chosen.seconds["data"]/chosen.step_seconds:.0%} of a step is spent on making batches: dataloader_num_workers=2 does this meanwhile')
+    if chosen.padding>.4: said.append(f'{chosen.padding:.0%} of all tokens are padding: smaller query_max_len and passage_max_len, or a smaller pad_to_multiple_of, would save most of it')
+    if run.share_cut>.2: said.append(f'{run.share_cut:.0%} of the passages are cut at passage_max_len={trainer.data_collator.data_args.passage_max_len}: raise it, unless their beginnings say enough')
+    if torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not (args.bf16 or args.fp16): said.append('this GPU computes in bf16: bf16=True is about twice as fast and takes less memory')
+    return said
+
+# %% ../../nbs/43_training.tries.ipynb #b71ca81e
+def dry_run(
+    trainer: RetrievalTrainer, # about to train
+    steps: int=4,              # measured for each batch size
+    batch_sizes: list[int]|None=None, # queries; None: half of what the arguments say, that, and twice that
+) -> DryRun:
+    "Measure a few steps and leave no trace: time, memory, padding, and what to change"
+    size = trainer.args.train_batch_size
+    wanted = sorted({*(batch_sizes or (max(1, size//2),2*size)),size})
+    with without_trace(trainer):
+        trainer.model.train()
+        draws = np.random.default_rng(0)
+        sizes = [_try_size(trainer, n, steps, draws) for n in progress(wanted, 'batch sizes', show=False if trainer.args.disable_tqdm else None)]
+        total = _steps_of(trainer.args, len(trainer.train_dataset))
+        n_evals = _evaluations_of(trainer.args, len(trainer.train_dataset))
+        run = DryRun(sizes, next(o for o in sizes if o.queries==size), total, trainer.args.gradient_accumulation_steps, n_evals, _evaluation_seconds(trainer) if n_evals else math.nan, _share_cut(trainer))
+    return DryRun(**{**vars(run), 'advice': _advice(trainer, run)})
 
 # %% ../../nbs/43_training.tries.ipynb #5db04181
 @dataclass(frozen=True)
@@ -263,30 +264,6 @@ class LearningRateRange:
     def tenth_of_lowest(self) -> float: return self.learning_rates[int(np.argmin(self.smoothed))]/10
     @property
     def suggestion(self) -> float: return min(self.steepest, self.tenth_of_lowest)
-
-# %% ../../nbs/43_training.tries.ipynb #80d734d2
-def lr_range(
-    trainer: RetrievalTrainer, # about to train
-    lowest: float=1e-7,        # learning rate of the first step
-    highest: float=1.,         # of the last step
-    steps: int=60,             # at the most
-    smoothing: float=.9,       # share of the old mean in the new one
-) -> LearningRateRange:
-    "Train under a growing learning rate until the loss explodes, and leave no trace"
-    if not 0<lowest<highest or steps<5: raise DataError(f'lowest={lowest}, highest={highest}, steps={steps}', 'lr_range', '0 < lowest < highest, and at least 5 steps')
-    rates,losses,smoothed,mean,diverged = np.geomspace(lowest, highest, steps).tolist(),[],[],0.,False
-    with without_trace(trainer):
-        trainer.model.train()
-        optimizer,draws = _optimizer(trainer),np.random.default_rng(0)
-        for i,rate in enumerate(progress(rates, 'learning rates', show=False if trainer.args.disable_tqdm else None)):
-            for g in optimizer.param_groups: g['lr'] = rate
-            loss,*_ = _step(trainer, optimizer, draws.integers(len(trainer.train_dataset), size=trainer.args.train_batch_size))
-            mean = smoothing*mean+(1-smoothing)*loss
-            now = mean/(1-smoothing**(i+1))
-            if diverged := not math.isfinite(loss) or i>5 and now>2*min(smoothed)+1: break
-            losses.append(loss)
-            smoothed.append(now)
-    return LearningRateRange(rates[:len(losses)], losses, smoothed, diverged)
 
 # %% ../../nbs/43_training.tries.ipynb #30358b77
 @patch
@@ -313,3 +290,27 @@ def _repr_html_(self: LearningRateRange) -> str:
     from io import BytesIO
     self.plot().savefig(picture := BytesIO(), format='png', dpi=110)
     return f'<div><p>{escape(repr(self))}</p><img alt="loss over learning rate" src="data:image/png;base64,{b64encode(picture.getvalue()).decode()}"></div>'
+
+# %% ../../nbs/43_training.tries.ipynb #80d734d2
+def lr_range(
+    trainer: RetrievalTrainer, # about to train
+    lowest: float=1e-7,        # learning rate of the first step
+    highest: float=1.,         # of the last step
+    steps: int=60,             # at the most
+    smoothing: float=.9,       # share of the old mean in the new one
+) -> LearningRateRange:
+    "Train under a growing learning rate until the loss explodes, and leave no trace"
+    if not 0<lowest<highest or steps<5: raise DataError(f'lowest={lowest}, highest={highest}, steps={steps}', 'lr_range', '0 < lowest < highest, and at least 5 steps')
+    rates,losses,smoothed,mean,diverged = np.geomspace(lowest, highest, steps).tolist(),[],[],0.,False
+    with without_trace(trainer):
+        trainer.model.train()
+        optimizer,draws = _optimizer(trainer),np.random.default_rng(0)
+        for i,rate in enumerate(progress(rates, 'learning rates', show=False if trainer.args.disable_tqdm else None)):
+            for g in optimizer.param_groups: g['lr'] = rate
+            loss,*_ = _step(trainer, optimizer, draws.integers(len(trainer.train_dataset), size=trainer.args.train_batch_size))
+            mean = smoothing*mean+(1-smoothing)*loss
+            now = mean/(1-smoothing**(i+1))
+            if diverged := not math.isfinite(loss) or i>5 and now>2*min(smoothed)+1: break
+            losses.append(loss)
+            smoothed.append(now)
+    return LearningRateRange(rates[:len(losses)], losses, smoothed, diverged)
