@@ -44,7 +44,7 @@ def _bytelevel(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
 # %% ../../nbs/20_modeling.tiny.ipynb #13065176
 def _bert_config(tokenizer, hidden_size, num_layers, dropout, max_length) -> PretrainedConfig:
     return BertConfig(vocab_size=len(tokenizer), hidden_size=hidden_size, num_hidden_layers=num_layers, num_attention_heads=2, intermediate_size=2*hidden_size,
-        max_position_embeddings=max_length, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, pad_token_id=tokenizer.pad_token_id)
+        max_position_embeddings=max_length, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id)
 
 def _llama_config(tokenizer, hidden_size, num_layers, dropout, max_length) -> PretrainedConfig:
     return LlamaConfig(vocab_size=len(tokenizer), hidden_size=hidden_size, num_hidden_layers=num_layers, num_attention_heads=2, num_key_value_heads=2,
