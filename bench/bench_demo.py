@@ -1,6 +1,6 @@
 """The demo from start to end, in turn with sentence-transformers on the same questions; each run in a process of its own, medians.
 
-    python bench/bench_demo.py [--steps 60] [--repeats 3]    # about seven minutes a turn on two cores
+    python bench/bench_demo.py [--steps 60] [--repeats 3]    # from seven minutes (AMX) to twenty a turn on two cores
 
 Both sides fine-tune all-MiniLM-L6-v2 on medquad-mini with one mined negative a question and in-batch negatives, batches of 32, the same learning rate, temperature and precision, without
 dropout. Both measure the dev questions with 20 candidates each seven times on the way, and the test questions over the whole collection before and after. Batches are shuffled by each side's own generator.
@@ -48,8 +48,10 @@ def ours(steps: int, folder: str) -> dict:
 
 def texts_of_demo() -> dict:
     "What the peer is fed: the very texts of our datasets"
+    from transformers.utils.logging import disable_progress_bar
     from trove_nb import BiEncoderRetriever, DataArguments, ModelArguments
     from trove_nb.scripts.demo import demo_datasets, demo_encoder
+    disable_progress_bar()
     model = BiEncoderRetriever.from_model_args(ModelArguments(demo_encoder(), pooling='mean', normalize=True))
     train,dev,test = demo_datasets(model, DataArguments(group_size=2, query_max_len=32, passage_max_len=128))
     rows = [(e['query'],*e['passage']) for e in map(train.__getitem__, range(len(train)))]
@@ -64,8 +66,8 @@ def theirs(steps: int, folder: str, texts: dict) -> dict:
     clock = Clock()
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    from sentence_transformers.evaluation import InformationRetrievalEvaluator, RerankingEvaluator
-    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator, RerankingEvaluator
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     from trove_nb.scripts.demo import demo_encoder, fast_bf16
     clock.phase('import')
     model = SentenceTransformer(demo_encoder(), config_kwargs=dict(hidden_dropout_prob=0., attention_probs_dropout_prob=0.))

@@ -30,7 +30,7 @@ def our_step(args, dropout, bf16=False):
 
 def their_step(args, dropout, data):
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     config = {} if dropout is None else dict(config_kwargs=dict(hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout))
     model = SentenceTransformer(demo_encoder(), device='cpu', **config).train()
     model.max_seq_length = args.max_length

@@ -37,6 +37,7 @@ from nbdev.doclinks import nbglob
 from nbdev.process import Processor
 from nbdev.processors import FilterDefaults, _default_exp, exec_show_docs
 from nbdev.showdoc import BasicMarkdownRenderer
+from transformers import TrainerCallback, trainer
 
 from tools.cells import runs, shell_with
 
@@ -61,7 +62,7 @@ class TableRenderer(BasicMarkdownRenderer):
         return f'{head}```python\n{self.nm}{self._signature()}\n```\n\n{self.docs or ""}\n\n{self._table()}'
 
     def _signature(self):
-        parameters = [str(o.replace(annotation=Parameter.empty)) for o in self.sig.parameters.values()]
+        parameters = [re.sub(r'<function .*?(\w+|<lambda>) at 0x\w+>', r'\1', str(o.replace(annotation=Parameter.empty))) for o in self.sig.parameters.values()]
         one_line = f'({", ".join(parameters)})'
         return one_line if len(one_line)<90 else '(\n    '+',\n    '.join(parameters)+')'
 
@@ -95,6 +96,7 @@ def name_late_types(sym):
 class RunAgainstLibrary(Processor):
     "Run every cell but the exported ones, whose names come from the generated module"
     def begin(self):
+        trainer.DEFAULT_PROGRESS_CALLBACK = TrainerCallback # pages show curves; in place of bars that move there would be lines of log
         self.shell = shell_with(self.nb.path_, _default_exp_of[self.nb.path_])
         self.shell.run_cell('from nbdev.showdoc import show_doc')
 

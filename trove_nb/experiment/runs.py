@@ -9,15 +9,16 @@ __all__ = ['run_summary', 'run_folders', 'runs', 'RunComparison', 'compare_runs'
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.messages import DataError
+from ..core.settings import field_specs
 from ..core.views import Facts, isolated_html
 from ..evaluation.trec import metrics_file, read_metrics
 from ..training.record import read_record
-from ..training.stream import STREAM_FILE, RunStream, read_stream
+from ..training.stream import STREAM_FILE, RunStream, plain_json, read_stream
 from .experiment import CONFIG_FILE, DEFINITIONS_FILE, EXPORT_FILE, Differences, differences
 from .launch import launch
 
@@ -103,12 +104,19 @@ def _settings_of(record: dict) -> dict:
     return made
 
 # %% ../../nbs/54_experiment.runs.ipynb #0965a430
+def _default_training(names) -> dict:
+    from trove_nb.training.trainer import RetrievalTrainingArguments
+    specs = field_specs(RetrievalTrainingArguments)
+    return plain_json({k: specs[k].default for k in names if k in specs and specs[k].default is not MISSING})
+
+# %% ../../nbs/54_experiment.runs.ipynb #3d120fc5
 def compare_runs(
     a: str|Path, # a run folder
     b: str|Path, # another
 ) -> RunComparison:
     "What differs between two runs in settings, data, environment and results"
-    first,second = _needed_record(a),_needed_record(b)
+    first,second = map(_needed_record, (a,b))
+    for this,other in ((first,second),(second,first)): this['training'] = {**_default_training(other['training']),**this['training']}
     results = lambda o: {k: v for k,v in run_summary(o).items() if k=='loss' or k in ('status','steps','minutes') or k.startswith(('eval_','best_','test_'))}
     environment = lambda r: r['starts'][-1]['environment']
     return RunComparison((Path(a).name,Path(b).name), differences(_settings_of(first), _settings_of(second)), differences(_data_of(first), _data_of(second)), differences(environment(first), environment(second)), differences(results(a), results(b)))

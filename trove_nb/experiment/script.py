@@ -92,7 +92,7 @@ def launch_recipes() -> str: # Markdown
     "How to start an exported experiment on one machine, on several, and under Slurm"
     return '''# How to run this experiment
 
-`config.yaml` holds the settings, `train.py` the steps, `definitions.py` (if there is one) what the notebook defined itself. `pip install trove-nb` and
+`config.yaml` holds the settings, `train.py` the steps, `definitions.py` (if there is one) what the notebook defined itself. Where trove_nb is installed:
 
     ./launch.sh                                # as it was exported
     NUM_PROCESSES=4 ./launch.sh                # on 4 GPUs

@@ -38,6 +38,10 @@ def _value_type(annotation) -> tuple[type,bool]:
     return (str if annotation is Parameter.empty else annotation),False
 
 # %% ../../nbs/71_scripts.cli.ipynb #4ff72a90
+def _by_place(parameter: Parameter) -> bool:
+    "Whether it is typed without a flag"
+    return parameter.kind is Parameter.POSITIONAL_ONLY or parameter.default is Parameter.empty and parameter.kind is not Parameter.VAR_POSITIONAL
+
 def _add_parameter(parser: ArgumentParser, name: str, parameter: Parameter, help_: str|None):
     type_,several = _value_type(parameter.annotation)
     if parameter.kind is Parameter.VAR_POSITIONAL: return # what the parser doesn't know
@@ -45,8 +49,8 @@ def _add_parameter(parser: ArgumentParser, name: str, parameter: Parameter, help
     settings = dict(help=(help_ or '').replace('%', '%%') or None)
     if not required: settings['default'] = parameter.default if parameter.default not in (None,False) else SUPPRESS # no "(default: None)" in the help
     if type_ is bool and not required: settings['action'] = 'store_true'
-    else: settings.update(type=type_, metavar=name.upper(), **(dict(nargs='+') if several else {}))
-    parser.add_argument(name if required else f'--{name.replace("_", "-")}', **settings)
+    else: settings.update(type=type_, metavar=name.upper(), **(dict(nargs='+') if several else dict(nargs='?') if _by_place(parameter) and not required else {}))
+    parser.add_argument(name if _by_place(parameter) else f'--{name.replace("_", "-")}', **settings)
 
 def _fill(parser: ArgumentParser, fn: Callable):
     comments = docments(fn)
@@ -74,7 +78,7 @@ def make_parser() -> ArgumentParser:
 # %% ../../nbs/71_scripts.cli.ipynb #90ad45bd
 def _called(args) -> int:
     given = {k: v for k,v in vars(args).items() if k not in ('run','parser','rest')}
-    try: return args.run(*[given.pop(k) for k,p in signature(args.run).parameters.items() if p.default is Parameter.empty and p.kind is not Parameter.VAR_POSITIONAL], *args.rest, **given) or 0
+    try: return args.run(*[given.pop(k) for k,p in signature(args.run).parameters.items() if _by_place(p) and k in given], *args.rest, **given) or 0
     except DataError as e: print(f'trove-nb: {e}', file=sys.stderr)
     except KeyboardInterrupt: return 130
     return 1
@@ -135,11 +139,11 @@ def _confirmed() -> bool:
 @subcommand('train')
 def train_config(
     config: str,           # an exported folder, or a config.yaml
-    *overrides: str,       # --learning_rate 3e-5: any setting of the experiment
+    *overrides: str,       # `--learning_rate 3e-5`: any setting of the experiment
     num_processes: int=1,  # more than one: under accelerate's launcher
     dry_run: bool=False,   # check everything, measure a few steps, train nothing
 ) -> int:
-    "Train an experiment; settings of the configuration can be overridden by their names, as in --learning_rate 3e-5"
+    "Train an experiment; settings of the configuration can be overridden by their names, as in `--learning_rate 3e-5`"
     from trove_nb.experiment.experiment import Experiment, holds_run
     experiment = Experiment.load(config, overrides=overrides)
     if dry_run: return _tried(experiment)
@@ -174,7 +178,7 @@ def _followed(run) -> int:
 @subcommand('runs list')
 def list_runs(
     folder: str='runs', # in which to look, at any depth
-):
+    /):
     "All runs: how far they came, and what came of them"
     from trove_nb.experiment.runs import runs
     table = runs(folder)
