@@ -93,10 +93,13 @@ def name_late_types(sym):
         try: return inspect.get_annotations(sym, eval_str=True)
         except NameError as e: sym.__globals__[e.name] = type(e.name, (), {})
 
+class ProgressCallback(TrainerCallback):
+    "In place of transformers' own: a page has no bars that move, only the lines of log between them, and shows curves instead"
+
 class RunAgainstLibrary(Processor):
     "Run every cell but the exported ones, whose names come from the generated module"
     def begin(self):
-        trainer.DEFAULT_PROGRESS_CALLBACK = TrainerCallback # pages show curves; in place of bars that move there would be lines of log
+        trainer.DEFAULT_PROGRESS_CALLBACK = ProgressCallback
         self.shell = shell_with(self.nb.path_, _default_exp_of[self.nb.path_])
         self.shell.run_cell('from nbdev.showdoc import show_doc')
 
