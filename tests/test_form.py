@@ -1,6 +1,7 @@
 "The form that notebooks keep, because nbdev relies on it or because readers do"
 import ast
 import re
+from collections import Counter
 from graphlib import TopologicalSorter
 
 import pytest
@@ -72,3 +73,14 @@ def test_exported_cells_are_short_as_a_rule():
     cells = [c for c in cells if not only_imports(c)]
     sizes = sorted(sum(bool(line.strip()) for line in c.source.split('\n')[1:]) for c in cells)
     assert sizes[len(sizes)//2]<=10
+
+def test_nothing_is_left_over():
+    "Every import is used in its module, every private function and class somewhere in the library"
+    sources = {p: p.read_text() for p in config.lib_path.rglob('*.py') if p.name!='_modidx.py'}
+    counts = Counter(w for source in sources.values() for w in re.findall(r'\w+', source))
+    for path,source in sources.items():
+        tree = ast.parse(source)
+        imported = [(o.asname or o.name).split('.')[0] for n in tree.body if isinstance(n, (ast.Import,ast.ImportFrom)) for o in n.names]
+        defined = [n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef,ast.ClassDef)) and n.name.startswith('_') and not n.name.startswith('__')]
+        assert not [o for o in imported if len(re.findall(rf'\b{o}\b', source))<2], f'{path} imports what it does not use'
+        assert not [o for o in defined if counts[o]<2], f'{path} defines what nobody uses'

@@ -62,7 +62,7 @@ class TableRenderer(BasicMarkdownRenderer):
         return f'{head}```python\n{self.nm}{self._signature()}\n```\n\n{self.docs or ""}\n\n{self._table()}'
 
     def _signature(self):
-        parameters = [re.sub(r'<function .*?(\w+|<lambda>) at 0x\w+>', r'\1', str(o.replace(annotation=Parameter.empty))) for o in self.sig.parameters.values()]
+        parameters = [plain_functions(str(o.replace(annotation=Parameter.empty))) for o in self.sig.parameters.values()]
         one_line = f'({", ".join(parameters)})'
         return one_line if len(one_line)<90 else '(\n    '+',\n    '.join(parameters)+')'
 
@@ -74,6 +74,10 @@ class TableRenderer(BasicMarkdownRenderer):
         if not any(anno or comment for _,anno,comment in rows): return ''
         lines = [' | '.join(cell.replace('|', r'\|').replace('\n', ' ') for cell in row) for row in rows]
         return '\n'.join(['| | type | |', '| --- | --- | --- |', *(f'| {o} |' for o in lines)])
+
+def plain_functions(text: str) -> str:
+    "Functions by their names, without addresses that no two builds share"
+    return re.sub(r'<(?:function|built-in (?:function|method)) (?:[\w.<>]*\.)?(\w+|<lambda>)(?: of .*?)?(?: at 0x\w+)?>', r'\1', text)
 
 def short_type(annotation) -> str:
     "A type as one writes it, without its modules"

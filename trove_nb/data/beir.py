@@ -19,7 +19,7 @@ import pyarrow as pa
 from ..core.files import atomic_folder, atomic_write
 from ..core.messages import DataError
 from ..core.text import PASSAGE_ID_NAMES, QUERY_ID_NAMES, local_file
-from .pipeline import MaterializedQRelConfig, QRelPipeline
+from .pipeline import MaterializedQRelConfig
 from .qrels import as_triplets
 from .records import Records, RecordSet, snapshot
 

@@ -22,7 +22,7 @@ from typing import Optional
 
 from fastcore.basics import patch
 
-from ..core.files import atomic_folder, atomic_write, cache_folder, fingerprint_file
+from ..core.files import atomic_write, cache_folder, fingerprint_file
 from ..core.messages import DataError, process_rank, some
 from ..core.settings import Settings, name_of
 from ..core.views import Facts, isolated_html, notebook_names

@@ -21,7 +21,6 @@ from functools import partial
 from fastcore.basics import patch
 
 from ..core.files import is_installed, source_of
-from ..core.messages import DataError
 from ..core.views import notebook_shell
 
 # %% ../../nbs/50_experiment.portable.ipynb #f1cc032a

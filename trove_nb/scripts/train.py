@@ -7,7 +7,6 @@ __all__ = ['train_main']
 
 # %% ../../nbs/72_scripts.train.ipynb #67908cf4
 import sys
-from pathlib import Path
 
 from ..core.messages import DataError
 from ..experiment.experiment import Experiment

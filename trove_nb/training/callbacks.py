@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from fastcore.basics import patch
 from transformers import TrainerCallback

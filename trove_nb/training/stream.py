@@ -10,17 +10,12 @@ __all__ = ['STREAM_FILE', 'logger', 'CURVES', 'CONTROL_FILE', 'plain_json', 'Str
 import json
 import logging
 import math
-import os
 import socket
 import time
-import traceback
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from fastcore.basics import patch
-
-from ..core.messages import DataError
 
 # %% ../../nbs/40_training.stream.ipynb #ab651b81
 STREAM_FILE = 'stream.jsonl'
