@@ -184,7 +184,7 @@ def list_runs(
     table = runs(folder)
     if len(table): table['started'] = table['started'].dt.floor('s')
     wanted = [c for c in table.columns if c in ('name','status','started','minutes','steps','of','learning_rate','loss') or c.startswith(('best_eval','test_'))]
-    print(table[wanted].to_string(index=False) if len(table) else f'no runs below {folder}')
+    print(table[wanted].to_string(index=False, float_format='{:.4g}'.format) if len(table) else f'no runs below {folder}')
 
 # %% ../../nbs/71_scripts.cli.ipynb #4c4857ab
 @subcommand('runs compare')
