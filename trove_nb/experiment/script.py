@@ -96,6 +96,7 @@ def launch_recipes() -> str: # Markdown
 
     ./launch.sh                                # as it was exported
     NUM_PROCESSES=4 ./launch.sh                # on 4 GPUs
+    PYTHON=/my/env/bin/python ./launch.sh      # with the Python of an environment that isn't activated
     python train.py --learning_rate 3e-5       # without a launcher, one process
     ./launch.sh --resume_from_checkpoint last  # go on after a stop or a crash
     ./launch.sh --output_dir ../other          # the same again, into another folder

@@ -241,7 +241,7 @@ def _read_roles(self: DefaultEncoder, saved: dict):
     "Pooling, normalisation and prompts: what `args` say, else what the folder says"
     pick = lambda name: saved.get(name) if getattr(self.args, name) is None else getattr(self.args, name)
     missing = [name for name in ('pooling','normalize') if pick(name) is None]
-    if missing: raise DataError(f'the folder doesn\'t say the {" and ".join(missing)}', where=self.args.model_name_or_path,
+    if missing: raise DataError(f'the folder doesn\'t say how to pool or whether to normalise: {" and ".join(missing)} {"is" if len(missing)==1 else "are"} open', where=self.args.model_name_or_path,
         expected='a folder with trove_config.json or modules.json', repair=f'give {", ".join(f"{o}=..." for o in missing)} to ModelArguments')
     self.pooling,self.normalize = pick('pooling'),pick('normalize')
     self.query_prompt,self.passage_prompt = pick('query_prompt') or '',pick('passage_prompt') or ''

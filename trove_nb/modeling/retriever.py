@@ -8,6 +8,7 @@ __all__ = ['logger', 'RetrieverOutput', 'PretrainedRetriever', 'BiEncoderRetriev
 # %% ../../nbs/27_modeling.retriever.ipynb #0b1c8aad
 import inspect
 import logging
+import math
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -81,6 +82,8 @@ class PretrainedRetriever(nn.Module):
         loss = RetrievalLoss.from_model_args(self.args, dtype=first.dtype, device=first.device, **extra)
         if loss is not None and 'mask' not in _accepts(loss.forward)[0]:
             logger.warning('%s.forward has no argument `mask`: known positives and repeated passages are used as negatives', type(loss).__name__)
+        if loss is not None and 'temperature' not in extra and not math.isclose(float(getattr(loss, 'temperature', self.args.temperature)), self.args.temperature, rel_tol=.01):
+            logger.warning('%s has the temperature %.4g in place of %.4g: its __init__ must hand `args` on to RetrievalLoss.__init__', type(loss).__name__, float(loss.temperature), self.args.temperature)
         return loss
 
     def similarity_fn(self, query: Tensor, passage: Tensor) -> Tensor:

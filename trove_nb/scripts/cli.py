@@ -69,7 +69,7 @@ def make_parser() -> ArgumentParser:
     for name,fn in sorted(subcommands.items()):
         first,_,second = name.partition(' ')
         if second and first not in inner:
-            group = _new(top, first, ' and '.join(n.partition(' ')[2] for n in sorted(subcommands) if n.startswith(first+' ')))
+            group = _new(top, first, ', '.join(n.partition(' ')[2] for n in sorted(subcommands) if n.startswith(first+' ')))
             group.set_defaults(run=None, parser=group)
             inner[first] = group.add_subparsers(metavar='COMMAND')
         _fill(_new(inner[first] if second else top, second or first, fn.__doc__), fn)
@@ -177,9 +177,9 @@ def _followed(run) -> int:
 # %% ../../nbs/71_scripts.cli.ipynb #da49ee81
 @subcommand('runs list')
 def list_runs(
-    folder: str='runs', # in which to look, at any depth
-    /):
-    "All runs: how far they came, and what came of them"
+    folder: str='runs', /,
+):
+    "All runs below FOLDER, at any depth, or below runs: how far they came, and what came of them"
     from trove_nb.experiment.runs import runs
     table = runs(folder)
     if len(table): table['started'] = table['started'].dt.floor('s')

@@ -74,7 +74,7 @@ def model_facts(
     model, # a retriever
 ) -> dict: # class, arguments, and the base's fingerprint or revision
     "What model training begins with"
-    args = getattr(model, 'model_args', None)
+    args = getattr(model, 'args', None)
     base = getattr(args, 'model_name_or_path', None)
     weights = sorted(o for end in ('safetensors','bin') for o in Path(base).glob(f'*.{end}')) if base and Path(base).is_dir() else []
     return dict(kind=type(model).__name__, encoder=type(getattr(model, 'encoder', None)).__name__, loss=type(model.loss).__name__ if getattr(model, 'loss', None) is not None else None, base=base,
@@ -95,13 +95,18 @@ def read_record(
 # %% ../../nbs/41_training.record.ipynb #3f3d114d
 class RecordCallback(TrainerCallback):
     "Writes a run's record as training begins"
-    def on_train_begin(self, args, state, control, model=None, train_dataloader=None, eval_dataloader=None, **kwargs):
+    def __init__(self,
+        dev=lambda: None): # gives the dev data as they then are: a dataset, a dict of them, or None
+        self.dev = dev
+
+    def on_train_begin(self, args, state, control, model=None, train_dataloader=None, **kwargs):
         "Writes the record, or adds a start to it"
         if not state.is_world_process_zero: return
         path,now = Path(args.output_dir)/RECORD_FILE,dict(time=time.time(), step=state.global_step, command=sys.argv, environment=environment_facts(), processes=args.world_size)
         record = read_record(args.output_dir) if state.global_step else None
         if record is None:
-            data = {name: data_facts(getattr(loader, 'dataset', None)) for name,loader in (('train',train_dataloader),('dev',eval_dataloader))}
+            dev = self.dev()
+            data = dict(train=data_facts(getattr(train_dataloader, 'dataset', None)), dev=[o for d in (dev.values() if isinstance(dev, dict) else [dev]) for o in data_facts(d)])
             record = dict(training=Settings(args).changed, seed=args.seed, data_seed=args.data_seed, model=model_facts(getattr(model, 'module', model)), data=data, starts=[])
         record['starts'].append(now)
         try:

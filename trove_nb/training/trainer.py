@@ -108,7 +108,7 @@ class RetrievalTrainer(Trainer):
         self._teach_model()
         self.stream = StreamCallback()
         self.steering = ControlCallback(self.stream)
-        for callback in (EpochCallback(),RecordCallback(),self.stream,self.steering): self.add_callback(callback)
+        for callback in (EpochCallback(),RecordCallback(lambda: self.eval_dataset),self.stream,self.steering): self.add_callback(callback)
 
     @property
     def tokenizer(self): return self.processing_class
