@@ -582,7 +582,7 @@ class Differences(dict):
 
 def _flat(value: object, name: str='') -> dict[str,object]:
     "Nested mappings and lists as one, with names such as dev[0].min_score"
-    if isinstance(value, Mapping) and value: return {k: v for key,inner in value.items() for k,v in _flat(inner, f'{name}.{key}' if name else str(key)).items()}
+    if isinstance(value, Mapping): return {k: v for key,inner in value.items() for k,v in _flat(inner, f'{name}.{key}' if name else str(key)).items()}
     if isinstance(value, list) and any(isinstance(o, Mapping) for o in value): return {k: v for i,inner in enumerate(value) for k,v in _flat(inner, f'{name}[{i}]').items()}
     return {name: value}
 
