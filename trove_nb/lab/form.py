@@ -223,7 +223,8 @@ def widget(self: Form): # ipywidgets.VBox
     self.pasted,self.take,self.said = W.Textarea(placeholder='paste Python, YAML or a command line', layout=W.Layout(width='95%', height='48px')),W.Button(description='Read', layout=W.Layout(width='90px')),W.HTML()
     self.take.on_click(lambda _: self._take_pasted())
     for w,name in ((self.shown_code,'tnb-code'),(self.pasted,'tnb-paste'),(self.take,'tnb-read'),(self.search,'tnb-search')): w.add_class(name)
-    self._widget = W.VBox([W.HBox([self.head,self.search,self.reset], layout=W.Layout(justify_content='space-between')),self.found,self.main,self.folded,self.shown_code,W.HBox([self.copy,self.take,self.said]),self.pasted])
+    self.fields = [W.HBox([self.head,self.search,self.reset], layout=W.Layout(justify_content='space-between')),self.found,self.main,self.folded]
+    self._widget = W.VBox([*self.fields,self.shown_code,W.HBox([self.copy,self.take,self.said]),self.pasted])
     self._refresh()
     return self._widget
 
@@ -493,7 +494,7 @@ def widget(self: CompoundForm): # ipywidgets.VBox
     self.check_now,self.pasted,self.take = W.Button(description='Check', layout=W.Layout(width='90px')),W.Textarea(placeholder='paste Python or YAML of the whole', layout=W.Layout(width='95%', height='48px')),W.Button(description='Read', layout=W.Layout(width='90px'))
     self.check_now.on_click(lambda _: self._check())
     self.take.on_click(lambda _: self._take_pasted())
-    more = W.VBox(self.own.widget.children[:-3]) # without the code of these fields alone
+    more = W.VBox(self.own.widget and self.own.fields) # without the code of these fields alone
     self.tabs = W.Tab([*(f.widget for f in self.parts.values()),more], titles=[*self.parts,'more'])
     for w,name in ((self.shown_code,'tnb-whole-code'),(self.pasted,'tnb-whole-paste'),(self.take,'tnb-whole-read'),(self.check_now,'tnb-whole-check')): w.add_class(name)
     self._widget = W.VBox([W.HTML(f'<b>{escape(self.cls.__name__)}</b>'),self.tabs,self.shown_code,W.HBox([self.copy,self.check_now,self.take]),self.said,self.pasted])
