@@ -1,4 +1,5 @@
 "The live view: what it costs, how soon it is there, how soon a stop stops. Runs of `--steps` steps with and without the panel in turn, in one process, one thread"
+
 import argparse
 import json
 import os
@@ -9,23 +10,36 @@ import time
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS='1', HF_HUB_OFFLINE='1', TOKENIZERS_PARALLELISM='false')
-sys.path.insert(0, str(Path(__file__).parents[1]/'tests'))
+sys.path.insert(0, str(Path(__file__).parents[1] / 'tests'))
 os.environ.setdefault('TROVE_NB_CACHE', tempfile.mkdtemp())
 
 import torch
 from IPython import display as shows
-
 from small_run import small_trainer, write_collection
+
 from trove_nb import live
 from trove_nb.lab import live as module
 
+
 class Handle:
-    def update(self, bundle, raw): pass
+    def update(self, bundle, raw):
+        pass
+
 
 def trainer(folder, name, steps):
-    t = small_trainer(folder, name, max_steps=steps, per_device_train_batch_size=16, eval_strategy='steps', eval_steps=max(1, steps//4))
-    t.callback_handler.callbacks = [o for o in t.callback_handler.callbacks if type(o).__name__ not in module._TABLES]
+    t = small_trainer(
+        folder,
+        name,
+        max_steps=steps,
+        per_device_train_batch_size=16,
+        eval_strategy='steps',
+        eval_steps=max(1, steps // 4),
+    )
+    t.callback_handler.callbacks = [
+        o for o in t.callback_handler.callbacks if type(o).__name__ not in module._TABLES
+    ]
     return t
+
 
 def one(folder, name, steps, seen):
     module.in_notebook = lambda: seen
@@ -33,20 +47,27 @@ def one(folder, name, steps, seen):
     began = time.perf_counter()
     run = live(t, baseline=False)
     run.done.wait()
-    took = time.perf_counter()-began
+    took = time.perf_counter() - began
     run.wait()
-    steps = [r for r in run.stream.records if r['kind']=='step']
-    return dict(seconds=took, first_picture=run.panel.first_picture-steps[0]['time'] if seen else None, draws=run.panel.n_draws if seen else 0)
+    steps = [r for r in run.stream.records if r['kind'] == 'step']
+    return dict(
+        seconds=took,
+        first_picture=run.panel.first_picture - steps[0]['time'] if seen else None,
+        draws=run.panel.n_draws if seen else 0,
+    )
+
 
 def stop_latency(folder, name):
     module.in_notebook = lambda: True
     run = live(trainer(folder, name, 100_000), baseline=False)
-    while run.panel.first_picture is None: time.sleep(.01)
-    time.sleep(.2)
-    asked,step = time.perf_counter(),run.trainer.state.global_step
+    while run.panel.first_picture is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    asked, step = time.perf_counter(), run.trainer.state.global_step
     run.panel.controls.stop.click()
     run.done.wait()
-    return dict(seconds=time.perf_counter()-asked, steps=run.trainer.state.global_step-step)
+    return dict(seconds=time.perf_counter() - asked, steps=run.trainer.state.global_step - step)
+
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
@@ -60,14 +81,31 @@ def main():
     one(folder, 'warm', 50, True)
     found = {True: [], False: []}
     for i in range(a.repeats):
-        for seen in ((True,False) if i%2 else (False,True)): found[seen].append(one(folder, f'{seen}{i}', a.steps, seen))
+        for seen in (True, False) if i % 2 else (False, True):
+            found[seen].append(one(folder, f'{seen}{i}', a.steps, seen))
     stops = [stop_latency(folder, f'stop{i}') for i in range(a.repeats)]
     median = lambda rows, key: statistics.median(r[key] for r in rows)
-    without,with_panel = median(found[False], 'seconds'),median(found[True], 'seconds')
-    results = dict(steps=a.steps, ms_per_step=1e3*without/a.steps, seconds_without=without, seconds_with=with_panel, overhead_percent=100*(with_panel/without-1),
-        overhead_percent_of_pairs=[100*(w['seconds']/o['seconds']-1) for w,o in zip(found[True], found[False])], draws=median(found[True], 'draws'),
-        first_picture_seconds=median(found[True], 'first_picture'), stop_seconds=median(stops, 'seconds'), stop_steps=median(stops, 'steps'))
+    without, with_panel = median(found[False], 'seconds'), median(found[True], 'seconds')
+    results = dict(
+        steps=a.steps,
+        ms_per_step=1e3 * without / a.steps,
+        seconds_without=without,
+        seconds_with=with_panel,
+        overhead_percent=100 * (with_panel / without - 1),
+        overhead_percent_of_pairs=[
+            100 * (w['seconds'] / o['seconds'] - 1) for w, o in zip(found[True], found[False])
+        ],
+        draws=median(found[True], 'draws'),
+        first_picture_seconds=median(found[True], 'first_picture'),
+        stop_seconds=median(stops, 'seconds'),
+        stop_steps=median(stops, 'steps'),
+    )
     print(json.dumps(results, indent=2))
-    if a.out: Path(a.out).write_text(json.dumps(dict(results, runs={str(k): v for k,v in found.items()}, stops=stops), indent=2))
+    if a.out:
+        Path(a.out).write_text(
+            json.dumps(dict(results, runs={str(k): v for k, v in found.items()}, stops=stops), indent=2)
+        )
 
-if __name__=='__main__': main()
+
+if __name__ == '__main__':
+    main()

@@ -4,6 +4,7 @@
 
 The two take turns, so that a busy machine slows both; the figure is the ratio of their medians. Both start from Python dicts and end with per-query values.
 pytrec_eval is optional: without it only our own time is printed."""
+
 import argparse
 from statistics import median
 from time import perf_counter
@@ -14,35 +15,51 @@ from trove_nb.evaluation.metrics import IRMetrics
 
 names = ['ndcg_cut.10', 'recall.100', 'map_cut.100', 'P.10']
 
+
 def data(n_queries, n_docs, decimals):
     "A run of random scores and one to three relevant documents per query, some of them retrieved"
     rng = np.random.default_rng(0)
     ids = np.array([str(i) for i in range(1_000_000)], dtype=object)
-    docs = rng.integers(0, len(ids), (n_queries,n_docs))
-    scores = np.sort(rng.normal(20, 3, docs.shape))[:,::-1].astype(np.float32).round(decimals)
-    run = {f'q{i}': dict(zip(ids[d], s)) for i,(d,s) in enumerate(zip(docs,scores.tolist()))}
-    relevant = lambda d: dict.fromkeys([*ids[rng.choice(d, 2)],*ids[rng.integers(0, len(ids), 1)]], 1)
-    return run,{f'q{i}': relevant(d) for i,d in enumerate(docs)}
+    docs = rng.integers(0, len(ids), (n_queries, n_docs))
+    scores = np.sort(rng.normal(20, 3, docs.shape))[:, ::-1].astype(np.float32).round(decimals)
+    run = {f'q{i}': dict(zip(ids[d], s)) for i, (d, s) in enumerate(zip(docs, scores.tolist()))}
+    relevant = lambda d: dict.fromkeys([*ids[rng.choice(d, 2)], *ids[rng.integers(0, len(ids), 1)]], 1)
+    return run, {f'q{i}': relevant(d) for i, d in enumerate(docs)}
+
 
 def timed(f):
     start = perf_counter()
     result = f()
-    return perf_counter()-start,result
+    return perf_counter() - start, result
+
 
 def contenders(run, qrels):
-    yield 'trove_nb',lambda: IRMetrics(measures=names).evaluate(run, qrels)
-    try: import pytrec_eval
-    except ImportError: return
-    yield 'pytrec_eval',lambda: pytrec_eval.RelevanceEvaluator(qrels, set(names)).evaluate(run)
+    yield 'trove_nb', lambda: IRMetrics(measures=names).evaluate(run, qrels)
+    try:
+        import pytrec_eval
+    except ImportError:
+        return
+    yield 'pytrec_eval', lambda: pytrec_eval.RelevanceEvaluator(qrels, set(names)).evaluate(run)
 
-if __name__=='__main__':
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name,default in dict(queries=6980, docs=100, rounds=7).items(): parser.add_argument(f'--{name}', type=int, default=default)
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in dict(queries=6980, docs=100, rounds=7).items():
+        parser.add_argument(f'--{name}', type=int, default=default)
     args = parser.parse_args()
-    for what,decimals in {'scores with few ties': 6, 'scores with ties in every query': 1}.items():
+    for what, decimals in {'scores with few ties': 6, 'scores with ties in every query': 1}.items():
         rivals = dict(contenders(*data(args.queries, args.docs, decimals)))
         times = {k: [] for k in rivals}
         for _ in range(args.rounds):
-            for k,f in rivals.items(): times[k].append(timed(f)[0])
-        seconds = {k: median(v) for k,v in times.items()}
-        print(what, {k: f'{v:.3f} s' for k,v in seconds.items()}, f'pytrec_eval/trove_nb = {seconds["pytrec_eval"]/seconds["trove_nb"]:.2f}' if len(seconds)>1 else 'pytrec_eval is not installed')
+            for k, f in rivals.items():
+                times[k].append(timed(f)[0])
+        seconds = {k: median(v) for k, v in times.items()}
+        print(
+            what,
+            {k: f'{v:.3f} s' for k, v in seconds.items()},
+            f'pytrec_eval/trove_nb = {seconds["pytrec_eval"] / seconds["trove_nb"]:.2f}'
+            if len(seconds) > 1
+            else 'pytrec_eval is not installed',
+        )

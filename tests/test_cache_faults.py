@@ -1,4 +1,5 @@
 "A cache is believed, so what breaks it must not: races, kills, changed files, cut files, full and read-only disks"
+
 import errno
 import gc
 import json
@@ -15,30 +16,55 @@ from pathlib import Path
 
 import pytest
 
-from trove_nb import BinaryDataset, DataArguments, DataError, MaterializedQRelConfig, Records, cache_folder
+from trove_nb import BinaryDataset, DataArguments, DataError, MaterializedQRelConfig, Records
 from trove_nb.core import files
 
 root = Path(__file__).parent.parent
 
+
 def write_corpus(path, n=300, word='text'):
-    path.write_text(''.join(json.dumps({'_id': f'p{i*7919%n}', 'title': f'title {i}', 'text': f'{word} {i} '*5})+'\n' for i in range(n)))
+    path.write_text(
+        ''.join(
+            json.dumps({'_id': f'p{i * 7919 % n}', 'title': f'title {i}', 'text': f'{word} {i} ' * 5}) + '\n'
+            for i in range(n)
+        )
+    )
     return path
+
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv('TROVE_NB_CACHE', str(tmp_path/'cache'))
-    return tmp_path/'cache'
+    monkeypatch.setenv('TROVE_NB_CACHE', str(tmp_path / 'cache'))
+    return tmp_path / 'cache'
+
 
 @pytest.fixture
-def corpus(tmp_path, cache): return write_corpus(tmp_path/'corpus.jsonl')
+def corpus(tmp_path, cache):
+    return write_corpus(tmp_path / 'corpus.jsonl')
 
-def content(path): return [r for r in Records.open(path)]
-def entries(cache, kind='records'): return [p for p in (cache/kind).iterdir() if p.is_dir() and not p.name.startswith('.')] if (cache/kind).exists() else []
-def leftovers(cache): return [p for p in cache.rglob('.*.tmp')]
-def bytes_of(entry): return {p.name: p.read_bytes() for p in entry.iterdir()}
+
+def content(path):
+    return [r for r in Records.open(path)]
+
+
+def entries(cache, kind='records'):
+    return (
+        [p for p in (cache / kind).iterdir() if p.is_dir() and not p.name.startswith('.')]
+        if (cache / kind).exists()
+        else []
+    )
+
+
+def leftovers(cache):
+    return [p for p in cache.rglob('.*.tmp')]
+
+
+def bytes_of(entry):
+    return {p.name: p.read_bytes() for p in entry.iterdir()}
+
 
 # a process that says when it is ready, waits for a line, and then opens the corpus with a build that takes its time and says in a log when it begins
-opener = '''
+opener = """
 import os, sys, time
 from contextlib import contextmanager
 import trove_nb.core.files as files
@@ -62,140 +88,196 @@ files.atomic_folder,files._describe,os.replace = slow_folder,slow_describe,slow_
 print('ready', flush=True)
 sys.stdin.readline()
 print('opened', len(Records.open(path)), flush=True)
-'''
+"""
+
 
 def start(corpus, log, seconds):
-    p = subprocess.Popen([sys.executable, '-c', opener, corpus, log, str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ,'PYTHONPATH': str(root)})
+    p = subprocess.Popen(
+        [sys.executable, '-c', opener, corpus, log, str(seconds)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(root)},
+    )
     return p
+
 
 def release(p):
     p.stdin.write('go\n')
     p.stdin.flush()
 
+
 def test_two_processes_build_once(corpus, cache, tmp_path):
-    both = [start(corpus, tmp_path/'log', .1) for _ in range(2)]
-    assert [p.stdout.readline() for p in both]==['ready\n']*2
-    for p in both: release(p)
-    assert [p.communicate()[0] for p in both]==['opened 300\n']*2
-    assert [p.returncode for p in both]==[0, 0]
-    assert len((tmp_path/'log').read_text().splitlines())==1
-    assert len(entries(cache))==1
+    both = [start(corpus, tmp_path / 'log', 0.1) for _ in range(2)]
+    assert [p.stdout.readline() for p in both] == ['ready\n'] * 2
+    for p in both:
+        release(p)
+    assert [p.communicate()[0] for p in both] == ['opened 300\n'] * 2
+    assert [p.returncode for p in both] == [0, 0]
+    assert len((tmp_path / 'log').read_text().splitlines()) == 1
+    assert len(entries(cache)) == 1
+
 
 def test_killed_builders_leave_nothing_that_is_believed(corpus, cache, tmp_path, monkeypatch):
-    monkeypatch.setenv('TROVE_NB_CACHE', str(tmp_path/'clean'))
+    monkeypatch.setenv('TROVE_NB_CACHE', str(tmp_path / 'clean'))
     expected = content(corpus)
-    clean = bytes_of(entries(tmp_path/'clean')[0])
+    clean = bytes_of(entries(tmp_path / 'clean')[0])
     monkeypatch.setenv('TROVE_NB_CACHE', str(cache))
-    rng,midway = random.Random(0),0
+    rng, midway = random.Random(0), 0
     for kill in range(12):
-        p = start(corpus, tmp_path/'log', .02)
-        assert p.stdout.readline()=='ready\n'
+        p = start(corpus, tmp_path / 'log', 0.02)
+        assert p.stdout.readline() == 'ready\n'
         release(p)
-        time.sleep(rng.uniform(.5, 1)*.012*kill)
+        time.sleep(rng.uniform(0.5, 1) * 0.012 * kill)
         p.kill()
         p.communicate()
         midway += bool(leftovers(cache))
-        for entry in entries(cache): assert bytes_of(entry)==clean
-    assert midway>=2, 'no kill met a build'
-    assert content(corpus)==expected
-    assert [bytes_of(e) for e in entries(cache)]==[clean]
+        for entry in entries(cache):
+            assert bytes_of(entry) == clean
+    assert midway >= 2, 'no kill met a build'
+    assert content(corpus) == expected
+    assert [bytes_of(e) for e in entries(cache)] == [clean]
+
 
 def test_leftovers_of_killed_builders_are_swept_away(corpus, cache, tmp_path):
-    p = start(corpus, tmp_path/'log', 30)
-    assert p.stdout.readline()=='ready\n'
+    p = start(corpus, tmp_path / 'log', 30)
+    assert p.stdout.readline() == 'ready\n'
     release(p)
-    while not (tmp_path/'log').exists() and p.poll() is None: time.sleep(.01)
+    while not (tmp_path / 'log').exists() and p.poll() is None:
+        time.sleep(0.01)
     p.kill()
     p.communicate()
     assert leftovers(cache) and not entries(cache)
-    assert len(content(corpus))==300
+    assert len(content(corpus)) == 300
     assert not leftovers(cache)
 
+
 def test_change_behind_restored_times_is_noticed(corpus, cache, monkeypatch):
-    monkeypatch.setattr(files, '_SETTLED_NS', -1) # remember the fingerprint at once
-    before,stat = content(corpus),corpus.stat()
-    assert any((cache/'fingerprints').iterdir())
-    time.sleep(.05) # the kernel's clock ticks every few milliseconds
-    with corpus.open('r+b') as f: f.write(corpus.read_bytes().replace(b'text 7 ', b'TEXT 7 '))
-    os.utime(corpus, ns=(stat.st_atime_ns,stat.st_mtime_ns))
+    monkeypatch.setattr(files, '_SETTLED_NS', -1)  # remember the fingerprint at once
+    before, stat = content(corpus), corpus.stat()
+    assert any((cache / 'fingerprints').iterdir())
+    time.sleep(0.05)  # the kernel's clock ticks every few milliseconds
+    with corpus.open('r+b') as f:
+        f.write(corpus.read_bytes().replace(b'text 7 ', b'TEXT 7 '))
+    os.utime(corpus, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     now = corpus.stat()
-    assert (now.st_size,now.st_ino,now.st_mtime_ns)==(stat.st_size,stat.st_ino,stat.st_mtime_ns)
-    changed = [(a['text'],b['text']) for a,b in zip(before, content(corpus)) if a!=b]
-    assert changed==[('text 7 '*5,'TEXT 7 '*5)]
+    assert (now.st_size, now.st_ino, now.st_mtime_ns) == (stat.st_size, stat.st_ino, stat.st_mtime_ns)
+    changed = [(a['text'], b['text']) for a, b in zip(before, content(corpus)) if a != b]
+    assert changed == [('text 7 ' * 5, 'TEXT 7 ' * 5)]
+
 
 def test_change_while_reading_is_refused(corpus, cache, monkeypatch):
     whole = files.atomic_folder
+
     @contextmanager
     def meanwhile(target):
         with whole(target) as temporary:
-            with corpus.open('a') as f: f.write('{"_id": "late", "text": "one more"}\n')
+            with corpus.open('a') as f:
+                f.write('{"_id": "late", "text": "one more"}\n')
             yield temporary
+
     with monkeypatch.context() as m:
         m.setattr(files, 'atomic_folder', meanwhile)
-        with pytest.raises(DataError, match='changed while it was read'): Records.open(corpus)
+        with pytest.raises(DataError, match='changed while it was read'):
+            Records.open(corpus)
     assert not entries(cache) and not leftovers(cache)
-    assert content(corpus)[-1]['_id']=='late'
+    assert content(corpus)[-1]['_id'] == 'late'
+
 
 def open_dataset(folder):
-    source = lambda **bounds: MaterializedQRelConfig(folder/'qrels.tsv', folder/'corpus.jsonl', folder/'queries.jsonl', **bounds)
-    data = BinaryDataset(DataArguments(group_size=3), positive_configs=source(min_score=1), negative_configs=source(max_score=1))
+    source = lambda **bounds: MaterializedQRelConfig(
+        folder / 'qrels.tsv', folder / 'corpus.jsonl', folder / 'queries.jsonl', **bounds
+    )
+    data = BinaryDataset(
+        DataArguments(group_size=3),
+        positive_configs=source(min_score=1),
+        negative_configs=source(max_score=1),
+    )
     return [data[i] for i in range(len(data))]
 
+
 def test_entries_cut_off_are_built_again(corpus, cache, tmp_path, caplog):
-    (tmp_path/'queries.jsonl').write_text(''.join(f'{{"_id": "q{i}", "text": "query {i}"}}\n' for i in range(20)))
-    (tmp_path/'qrels.tsv').write_text('query-id\tcorpus-id\tscore\n'+''.join(f'q{i}\tp{i*5+j}\t{int(j==0)}\n' for i in range(20) for j in range(5)))
+    (tmp_path / 'queries.jsonl').write_text(
+        ''.join(f'{{"_id": "q{i}", "text": "query {i}"}}\n' for i in range(20))
+    )
+    (tmp_path / 'qrels.tsv').write_text(
+        'query-id\tcorpus-id\tscore\n'
+        + ''.join(f'q{i}\tp{i * 5 + j}\t{int(j == 0)}\n' for i in range(20) for j in range(5))
+    )
     expected = open_dataset(tmp_path)
     folders = [p for kind in cache.iterdir() for p in kind.iterdir() if p.is_dir()]
     cut = [p for folder in folders for p in folder.rglob('*') if p.is_file() and p.stat().st_size]
-    assert {p.name for p in cut}>={'records.arrow','entry.json'}
+    assert {p.name for p in cut} >= {'records.arrow', 'entry.json'}
     for path in cut:
         caplog.clear()
         good = path.read_bytes()
-        path.with_name('shorter').write_bytes(good[:len(good)//2])
-        os.replace(path.with_name('shorter'), path) # another file, since the old one may still be mapped
-        with caplog.at_level(logging.WARNING): assert open_dataset(tmp_path)==expected
-        assert path.read_bytes()==good, path
-        assert any(str(path.parent) in r.getMessage() and 'built again' in r.getMessage() for r in caplog.records), path
+        path.with_name('shorter').write_bytes(good[: len(good) // 2])
+        os.replace(path.with_name('shorter'), path)  # another file, since the old one may still be mapped
+        with caplog.at_level(logging.WARNING):
+            assert open_dataset(tmp_path) == expected
+        assert path.read_bytes() == good, path
+        assert any(
+            str(path.parent) in r.getMessage() and 'built again' in r.getMessage() for r in caplog.records
+        ), path
         gc.collect()
 
-@pytest.mark.parametrize('error', [OSError(errno.ENOSPC, 'No space left on device'), OSError('262144 requested and 1000 written')], ids=['kernel', 'numpy'])
+
+@pytest.mark.parametrize(
+    'error',
+    [OSError(errno.ENOSPC, 'No space left on device'), OSError('262144 requested and 1000 written')],
+    ids=['kernel', 'numpy'],
+)
 def test_full_disk_says_what_to_do(corpus, cache, monkeypatch, error):
-    def fails(*args): raise error
+    def fails(*args):
+        raise error
+
     full = shutil.disk_usage('/')._replace(free=0)
     with monkeypatch.context() as m:
         m.setattr(files, '_describe', fails)
         m.setattr(files.shutil, 'disk_usage', lambda path: full)
-        with pytest.raises(DataError, match='the disk is full.*TROVE_NB_CACHE'): Records.open(corpus)
+        with pytest.raises(DataError, match='the disk is full.*TROVE_NB_CACHE'):
+            Records.open(corpus)
     assert not entries(cache) and not leftovers(cache)
-    assert len(content(corpus))==300
+    assert len(content(corpus)) == 300
+
 
 def test_no_such_place_for_a_cache(corpus, monkeypatch, tmp_path):
-    for place in ('/proc/trove_nb_cache', tmp_path/'corpus.jsonl'/'cache'):
+    for place in ('/proc/trove_nb_cache', tmp_path / 'corpus.jsonl' / 'cache'):
         monkeypatch.setenv('TROVE_NB_CACHE', str(place))
-        with pytest.raises(DataError, match="can't be written.*set TROVE_NB_CACHE"): Records.open(corpus)
+        with pytest.raises(DataError, match="can't be written.*set TROVE_NB_CACHE"):
+            Records.open(corpus)
+
 
 # as someone who may read the cache, and not write it
-reader = '''
+reader = """
 import os, sys
 from trove_nb import DataError
 from trove_nb.data.records import Records
 if os.geteuid()==0: os.seteuid(65534)
 try: print('opened', len(Records.open(sys.argv[1])))
 except DataError as e: print(e)
-'''
+"""
+
 
 def test_read_only_cache_serves_what_it_has(monkeypatch):
-    with tempfile.TemporaryDirectory() as shared: # readable for others, which pytest's folders aren't
+    with tempfile.TemporaryDirectory() as shared:  # readable for others, which pytest's folders aren't
         shared = Path(shared)
         shared.chmod(0o755)
-        corpus,cache = write_corpus(shared/'corpus.jsonl'),shared/'cache'
+        corpus, cache = write_corpus(shared / 'corpus.jsonl'), shared / 'cache'
         monkeypatch.setenv('TROVE_NB_CACHE', str(cache))
         Records.open(corpus)
-        for folder in (cache,*filter(Path.is_dir, cache.rglob('*'))): folder.chmod(0o555)
+        for folder in (cache, *filter(Path.is_dir, cache.rglob('*'))):
+            folder.chmod(0o555)
         try:
-            read = lambda path: subprocess.run([sys.executable, '-c', reader, path], capture_output=True, text=True, env={**os.environ,'PYTHONPATH': str(root)})
-            assert read(corpus).stdout=='opened 300\n'
-            refused = read(write_corpus(shared/'other.jsonl', word='other')).stdout
+            read = lambda path: subprocess.run(
+                [sys.executable, '-c', reader, path],
+                capture_output=True,
+                text=True,
+                env={**os.environ, 'PYTHONPATH': str(root)},
+            )
+            assert read(corpus).stdout == 'opened 300\n'
+            refused = read(write_corpus(shared / 'other.jsonl', word='other')).stdout
             assert "the cache folder can't be written" in refused and 'set TROVE_NB_CACHE' in refused
         finally:
-            for folder in (cache,*filter(Path.is_dir, cache.rglob('*'))): folder.chmod(0o755)
+            for folder in (cache, *filter(Path.is_dir, cache.rglob('*'))):
+                folder.chmod(0o755)

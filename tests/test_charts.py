@@ -1,4 +1,5 @@
 "Charts: well-formed and of one size whatever the values are; thinning and smoothing against plain loops"
+
 import time
 from xml.etree import ElementTree
 
@@ -8,69 +9,122 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from trove_nb.lab.charts import Chart, Line, Mark, charts_figure, charts_html, nice_ticks, short_number, smoothed, thinned, tick_labels, visible_text
+from trove_nb.lab.charts import (
+    Chart,
+    Line,
+    Mark,
+    charts_figure,
+    charts_html,
+    nice_ticks,
+    short_number,
+    smoothed,
+    thinned,
+    tick_labels,
+    visible_text,
+)
 
 svg = '{http://www.w3.org/2000/svg}'
 anything = st.floats(allow_nan=True, allow_infinity=True)
 curve = st.lists(anything, max_size=40)
 text = st.text(max_size=80)
 
-@given(curve, curve, text, text, st.booleans(), st.sampled_from(['','max','min']), st.sampled_from([0,10]))
+
+@given(curve, curve, text, text, st.booleans(), st.sampled_from(['', 'max', 'min']), st.sampled_from([0, 10]))
 @settings(max_examples=150, deadline=None)
 def test_any_values_give_a_picture(ys, zs, title, name, log, better, span):
-    lines = [Line(range(len(o)), o, name, span=span, number=i) for i,o in enumerate((ys,zs))]
+    lines = [Line(range(len(o)), o, name, span=span, number=i) for i, o in enumerate((ys, zs))]
     chart = Chart(title, lines, {name: ys[0]} if ys else {}, [Mark(1, name, title)], better=better, log_y=log)
     picture = ElementTree.fromstring(chart.svg().encode())
-    assert (picture.get('width'),picture.get('height'),chart.svg()) == ('400','210',Chart(title, lines, chart.baselines, chart.marks, better=better, log_y=log).svg())
-    for path in picture.iter(f'{svg}path'): assert not {'nan','inf'} & set(path.get('d').replace('-', ' ').split()), path.get('d')
+    assert (picture.get('width'), picture.get('height'), chart.svg()) == (
+        '400',
+        '210',
+        Chart(title, lines, chart.baselines, chart.marks, better=better, log_y=log).svg(),
+    )
+    for path in picture.iter(f'{svg}path'):
+        assert not {'nan', 'inf'} & set(path.get('d').replace('-', ' ').split()), path.get('d')
 
-@given(arrays.arrays(float, st.integers(600, 3000), elements=st.floats(-1e6, 1e6)|st.just(np.nan)))
+
+@given(arrays.arrays(float, st.integers(600, 3000), elements=st.floats(-1e6, 1e6) | st.just(np.nan)))
 @settings(max_examples=30, deadline=None)
 def test_thinning_keeps_extremes_and_gaps(ys):
-    kept,gaps = thinned(np.arange(len(ys)), ys, 50)
-    if not np.isfinite(ys).any(): return
-    assert np.nanmin(ys) in ys[kept] and np.nanmax(ys) in ys[kept] and len(kept)<=102
-    expected = [i==0 or np.isnan(ys[kept[i-1]:k]).any() for i,k in enumerate(kept)]
-    assert gaps.tolist()==expected
+    kept, gaps = thinned(np.arange(len(ys)), ys, 50)
+    if not np.isfinite(ys).any():
+        return
+    assert np.nanmin(ys) in ys[kept] and np.nanmax(ys) in ys[kept] and len(kept) <= 102
+    expected = [i == 0 or np.isnan(ys[kept[i - 1] : k]).any() for i, k in enumerate(kept)]
+    assert gaps.tolist() == expected
 
-@given(st.lists(st.floats(-1e3, 1e3)|st.just(float('nan')), max_size=300), st.sampled_from([1,3,20,400]))
+
+@given(st.lists(st.floats(-1e3, 1e3) | st.just(float('nan')), max_size=300), st.sampled_from([1, 3, 20, 400]))
 @settings(max_examples=60, deadline=None)
 def test_smoothing_is_the_weighted_mean(ys, span):
-    ys,keep = np.array(ys, float),1-1/span
-    total = weight = 0.
-    for y,out in zip(ys, smoothed(ys, span)):
-        total,weight = keep*total,keep*weight
-        if np.isnan(y): assert np.isnan(out)
+    ys, keep = np.array(ys, float), 1 - 1 / span
+    total = weight = 0.0
+    for y, out in zip(ys, smoothed(ys, span)):
+        total, weight = keep * total, keep * weight
+        if np.isnan(y):
+            assert np.isnan(out)
         else:
-            total,weight = total+y,weight+1
-            assert abs(out-total/weight)<1e-6
+            total, weight = total + y, weight + 1
+            assert abs(out - total / weight) < 1e-6
+
 
 @given(st.floats(-1e200, 1e200), st.floats(1e-6, 1e6))
 def test_ticks_are_told_apart(low, width):
-    high = low+width*max(abs(low), 1e-100)
+    high = low + width * max(abs(low), 1e-100)
     ticks = nice_ticks(low, high)
-    assert 2<=len(ticks)<=9 and len(set(tick_labels(ticks)))==len(ticks) and ticks==sorted(ticks)
+    assert 2 <= len(ticks) <= 9 and len(set(tick_labels(ticks))) == len(ticks) and ticks == sorted(ticks)
+
 
 def test_short_numbers():
     "Against Python's own formatting: what is written is the number, to its digits"
     for x in np.geomspace(1e-12, 1e14, 300):
         said = short_number(x).replace(',', '')
-        value = float(said[:-1])*dict(k=1e3, M=1e6, G=1e9, T=1e12)[said[-1]] if said[-1] in 'kMGT' else float(said)
-        assert abs(value/x-1)<6e-3, (x,said)
+        value = (
+            float(said[:-1]) * dict(k=1e3, M=1e6, G=1e9, T=1e12)[said[-1]]
+            if said[-1] in 'kMGT'
+            else float(said)
+        )
+        assert abs(value / x - 1) < 6e-3, (x, said)
 
-HOSTILE = ['<script>alert(1)</script>', '"><img src=x onerror=alert(1)>', '\x1b[31mred\x1b[0m', '\u202eright to left', 'שלום', '\x00\x07', '\ud800', '&amp;', 'x'*10_000, ']]>', '{{7*7}}', "' onload='x"]
+
+HOSTILE = [
+    '<script>alert(1)</script>',
+    '"><img src=x onerror=alert(1)>',
+    '\x1b[31mred\x1b[0m',
+    '\u202eright to left',
+    'שלום',
+    '\x00\x07',
+    '\ud800',
+    '&amp;',
+    'x' * 10_000,
+    ']]>',
+    '{{7*7}}',
+    "' onload='x",
+]
+
 
 @pytest.mark.parametrize('evil', HOSTILE)
 def test_hostile_text_is_text(evil):
-    chart = Chart(evil, [Line([1,2], [1,2], evil)], {evil: 1.5}, [Mark(1, evil, evil)], note=evil)
+    chart = Chart(evil, [Line([1, 2], [1, 2], evil)], {evil: 1.5}, [Mark(1, evil, evil)], note=evil)
     html = charts_html([chart])
     picture = ElementTree.fromstring(chart.svg().encode())
     tags = {o.tag for o in picture.iter()}
-    assert tags<={f'{svg}{o}' for o in ('svg','desc','text','tspan','path','g','title','circle','rect','polygon')}
-    assert all(a not in o.attrib for o in picture.iter() for a in ('onerror','onload','href'))
-    assert '<script' not in html and '<img' not in html and '\x1b' not in html and '\u202e' not in html and len(html)<15_000
+    assert tags <= {
+        f'{svg}{o}'
+        for o in ('svg', 'desc', 'text', 'tspan', 'path', 'g', 'title', 'circle', 'rect', 'polygon')
+    }
+    assert all(a not in o.attrib for o in picture.iter() for a in ('onerror', 'onload', 'href'))
+    assert (
+        '<script' not in html
+        and '<img' not in html
+        and '\x1b' not in html
+        and '\u202e' not in html
+        and len(html) < 15_000
+    )
     assert visible_text(evil).isprintable()
     charts_figure([chart])._repr_png_()
+
 
 def test_a_million_points_are_quick():
     ys = np.random.default_rng(0).normal(size=1_000_000)
@@ -80,11 +134,12 @@ def test_a_million_points_are_quick():
     for _ in range(3):
         began = time.perf_counter()
         said = chart.svg()
-        took.append(time.perf_counter()-began)
-    assert min(took)<.5 and len(said)<20_000 # a twentieth of a second when nothing else runs
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.5 and len(said) < 20_000  # a twentieth of a second when nothing else runs
     assert '1k' in said or '1,000' in said
 
+
 def test_a_band_of_one_point_is_seen():
-    picture = ElementTree.fromstring(Chart('x', [Line([5], [.5], lows=[.4], highs=[.6])]).svg())
+    picture = ElementTree.fromstring(Chart('x', [Line([5], [0.5], lows=[0.4], highs=[0.6])]).svg())
     xs = [float(o.split(',')[0]) for o in picture.find(f'{svg}polygon').get('points').split()]
-    assert max(xs)>min(xs)
+    assert max(xs) > min(xs)

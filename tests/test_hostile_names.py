@@ -1,67 +1,171 @@
 "Names, paths and texts that would do harm if they were put into scripts or YAML as they are"
+
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-
-from trove_nb import DataArguments, DataError, Experiment, MaterializedQRelConfig, ModelArguments, RetrievalTrainingArguments
 from small_run import write_collection
 
-NAMES = ["it's", 'say "so"', '$(touch canary)', '`touch canary`', '; touch canary', '&& touch canary', '| touch canary', '> canary', '$HOME', '${IFS}', '!!python', '!!python/object/apply:os.system ["touch canary"]', 'a\nb', 'a\tb', 'tail\\', '-rf', '--learning_rate', '~', '~root',
-    '*', '?', '[a]', '{x,y}', '# no comment', ': colon', '- dash', '& anchor', '%s', '{config}', '"""', "'''", 'ünï çødé', '日本語', '\u202egnp.exe', 'a b  c', 'null', 'true', '1e5', '0x10', '@at', '| block', '.. dots', '...']
+from trove_nb import (
+    DataArguments,
+    DataError,
+    Experiment,
+    MaterializedQRelConfig,
+    ModelArguments,
+    RetrievalTrainingArguments,
+)
+
+NAMES = [
+    "it's",
+    'say "so"',
+    '$(touch canary)',
+    '`touch canary`',
+    '; touch canary',
+    '&& touch canary',
+    '| touch canary',
+    '> canary',
+    '$HOME',
+    '${IFS}',
+    '!!python',
+    '!!python/object/apply:os.system ["touch canary"]',
+    'a\nb',
+    'a\tb',
+    'tail\\',
+    '-rf',
+    '--learning_rate',
+    '~',
+    '~root',
+    '*',
+    '?',
+    '[a]',
+    '{x,y}',
+    '# no comment',
+    ': colon',
+    '- dash',
+    '& anchor',
+    '%s',
+    '{config}',
+    '"""',
+    "'''",
+    'ünï çødé',
+    '日本語',
+    '\u202egnp.exe',
+    'a b  c',
+    'null',
+    'true',
+    '1e5',
+    '0x10',
+    '@at',
+    '| block',
+    '.. dots',
+    '...',
+]
+
 
 @pytest.fixture(scope='module')
-def home(tmp_path_factory): return write_collection(tmp_path_factory.mktemp('hostile'))
+def home(tmp_path_factory):
+    return write_collection(tmp_path_factory.mktemp('hostile'))
+
 
 @pytest.fixture
 def stub(tmp_path):
     "Stands for Python and tells what it was called with"
-    path = tmp_path/'stub'
+    path = tmp_path / 'stub'
     path.write_text('#!/bin/bash\nprintf "%s\\0" "$@" > "$TOLD"\n')
     path.chmod(0o755)
     return path
 
+
 @pytest.mark.parametrize('name', NAMES)
 def test_exported(home, tmp_path, stub, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path/'data'/name
+    folder = tmp_path / 'data' / name
     folder.mkdir(parents=True)
-    for o in ('qrels.tsv','corpus.jsonl','queries.jsonl'): (folder/o).write_bytes((home/o).read_bytes())
-    source = lambda **steps: MaterializedQRelConfig(str(folder/'qrels.tsv'), str(folder/'corpus.jsonl'), str(folder/'queries.jsonl'), **steps)
-    experiment = Experiment(ModelArguments(str(home/'tiny'), pooling='mean', loss='infonce', query_prompt=name), RetrievalTrainingArguments(str(tmp_path/'runs'/name), run_name=name, use_cpu=True), DataArguments(dataset_name=name, group_size=3),
-        positives=source(min_score=1), negatives=source(max_score=1))
+    for o in ('qrels.tsv', 'corpus.jsonl', 'queries.jsonl'):
+        (folder / o).write_bytes((home / o).read_bytes())
+    source = lambda **steps: MaterializedQRelConfig(
+        str(folder / 'qrels.tsv'), str(folder / 'corpus.jsonl'), str(folder / 'queries.jsonl'), **steps
+    )
+    experiment = Experiment(
+        ModelArguments(str(home / 'tiny'), pooling='mean', loss='infonce', query_prompt=name),
+        RetrievalTrainingArguments(str(tmp_path / 'runs' / name), run_name=name, use_cpu=True),
+        DataArguments(dataset_name=name, group_size=3),
+        positives=source(min_score=1),
+        negatives=source(max_score=1),
+    )
     there = experiment.export()
-    assert there==tmp_path/'runs'/name
+    assert there == tmp_path / 'runs' / name
     loaded = Experiment.load(there)
-    assert (loaded.model.query_prompt,loaded.data.dataset_name,loaded.training.run_name,loaded.positives[0].qrel_path,Path(loaded.training.output_dir))==(name,name,name,[str(folder/'qrels.tsv')],there)
-    assert Experiment.from_text(experiment.code).model.query_prompt==name
-    told = tmp_path/'told'
-    subprocess.run([there/'launch.sh','--run_name',name], env={**os.environ, 'PYTHON': str(stub), 'TOLD': str(told)}, check=True)
+    assert (
+        loaded.model.query_prompt,
+        loaded.data.dataset_name,
+        loaded.training.run_name,
+        loaded.positives[0].qrel_path,
+        Path(loaded.training.output_dir),
+    ) == (name, name, name, [str(folder / 'qrels.tsv')], there)
+    assert Experiment.from_text(experiment.code).model.query_prompt == name
+    told = tmp_path / 'told'
+    subprocess.run(
+        [there / 'launch.sh', '--run_name', name],
+        env={**os.environ, 'PYTHON': str(stub), 'TOLD': str(told)},
+        check=True,
+    )
     words = told.read_text().split('\0')[:-1]
-    assert words[-3:]==[str(there/'train.py'),'--run_name',name]
-    assert name not in (there/'train.py').read_text() or len(name)<4
+    assert words[-3:] == [str(there / 'train.py'), '--run_name', name]
+    assert name not in (there / 'train.py').read_text() or len(name) < 4
     assert not list(tmp_path.rglob('canary'))
+
 
 @pytest.mark.parametrize('name', NAMES)
 def test_command_line(home, name):
-    source = MaterializedQRelConfig(name, str(home/'corpus.jsonl'), str(home/'queries.jsonl'))
-    experiment = Experiment(ModelArguments(str(home/'tiny'), query_prompt=name), RetrievalTrainingArguments(name), positives=source)
-    words = subprocess.run(['bash','-c',f'printf "%s\\0" {experiment.to_command_line()}'], capture_output=True, text=True, check=True).stdout.split('\0')[:-1]
+    source = MaterializedQRelConfig(name, str(home / 'corpus.jsonl'), str(home / 'queries.jsonl'))
+    experiment = Experiment(
+        ModelArguments(str(home / 'tiny'), query_prompt=name),
+        RetrievalTrainingArguments(name),
+        positives=source,
+    )
+    words = subprocess.run(
+        ['bash', '-c', f'printf "%s\\0" {experiment.to_command_line()}'],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split('\0')[:-1]
     again = Experiment.from_command_line(words)
-    assert (again.model.query_prompt,again.training.output_dir,again.positives[0].qrel_path)==(name,experiment.training.output_dir,experiment.positives[0].qrel_path)
+    assert (again.model.query_prompt, again.training.output_dir, again.positives[0].qrel_path) == (
+        name,
+        experiment.training.output_dir,
+        experiment.positives[0].qrel_path,
+    )
+
 
 def test_yaml_runs_nothing(home, tmp_path):
-    (tmp_path/'config.yaml').write_text(f'model: !!python/object/apply:os.system ["touch {tmp_path}/canary"]\ntraining: {{}}\n')
-    with pytest.raises(DataError): Experiment.load(tmp_path)
-    assert not (tmp_path/'canary').exists()
+    (tmp_path / 'config.yaml').write_text(
+        f'model: !!python/object/apply:os.system ["touch {tmp_path}/canary"]\ntraining: {{}}\n'
+    )
+    with pytest.raises(DataError):
+        Experiment.load(tmp_path)
+    assert not (tmp_path / 'canary').exists()
+
 
 def test_a_run_is_not_overwritten(home, tmp_path):
-    source = lambda **steps: MaterializedQRelConfig(str(home/'qrels.tsv'), str(home/'corpus.jsonl'), str(home/'queries.jsonl'), **steps)
-    experiment = Experiment(ModelArguments(str(home/'tiny'), pooling='mean', loss='infonce'), RetrievalTrainingArguments(str(tmp_path/'run'), use_cpu=True), DataArguments(group_size=3), positives=source(min_score=1), negatives=source(max_score=1))
+    source = lambda **steps: MaterializedQRelConfig(
+        str(home / 'qrels.tsv'), str(home / 'corpus.jsonl'), str(home / 'queries.jsonl'), **steps
+    )
+    experiment = Experiment(
+        ModelArguments(str(home / 'tiny'), pooling='mean', loss='infonce'),
+        RetrievalTrainingArguments(str(tmp_path / 'run'), use_cpu=True),
+        DataArguments(group_size=3),
+        positives=source(min_score=1),
+        negatives=source(max_score=1),
+    )
     experiment.export()
-    (tmp_path/'run'/'checkpoint-5').mkdir()
-    for call in (experiment.export,experiment.train,experiment.begin,experiment.launch):
-        with pytest.raises(DataError, match='the folder holds'): call()
-    assert yaml.safe_load((tmp_path/'run'/'config.yaml').read_text())['model'].get('trust_remote_code') is None
+    (tmp_path / 'run' / 'checkpoint-5').mkdir()
+    for call in (experiment.export, experiment.train, experiment.begin, experiment.launch):
+        with pytest.raises(DataError, match='the folder holds'):
+            call()
+    assert (
+        yaml.safe_load((tmp_path / 'run' / 'config.yaml').read_text())['model'].get('trust_remote_code')
+        is None
+    )

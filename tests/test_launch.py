@@ -1,4 +1,5 @@
 "An experiment with a loss and an encoder of notebook cells: trained in the notebook, by its script, and in several processes; stopped, broken, killed"
+
 import random
 import shutil
 import socket
@@ -9,21 +10,24 @@ import time
 import psutil
 import pytest
 from execnb.shell import CaptureShell
-
-from trove_nb import Experiment, LaunchedRun, launch, read_record, read_stream, reproduce, runs
 from small_run import kept_registrations, write_collection
 
-CELLS = ['''
+from trove_nb import Experiment, LaunchedRun, launch, read_record, read_stream, reproduce, runs
+
+CELLS = [
+    """
 import json
 from pathlib import Path
 import torch
 from torch import nn
 from trove_nb import *
-''','''
+""",
+    """
 SHARPNESS = 2.0
 
 def sharpen(scores): return scores*SHARPNESS
-''','''
+""",
+    """
 class SharpLoss(RetrievalLoss):
     "InfoNCE on sharpened scores"
     _alias = 'sharp'
@@ -33,7 +37,8 @@ class SharpLoss(RetrievalLoss):
         scores = sharpen(logits)/self.temperature
         if mask is not None: scores = scores.masked_fill(~mask, float('-inf'))
         return nn.functional.cross_entropy(scores, own, reduction=reduction)
-''','''
+""",
+    """
 class ShiftedEncoder(DefaultEncoder):
     "The default encoder, and a learned shift"
     _alias = 'shifted'
@@ -43,10 +48,12 @@ class ShiftedEncoder(DefaultEncoder):
         self.shift = nn.Parameter(torch.randn(self.model.config.hidden_size)/100)
 
     def encode(self, inputs): return super().encode(inputs)+self.shift
-''','''
+""",
+    """
 def judged(row): return row['score']>=0
 short = lambda text, **kwargs: text[:40]
-''','''
+""",
+    """
 def source(**steps): return MaterializedQRelConfig(str(home/'qrels.tsv'), str(home/'corpus.jsonl'), str(home/'queries.jsonl'), **steps)
 
 experiment = Experiment(
@@ -54,7 +61,9 @@ experiment = Experiment(
     RetrievalTrainingArguments(str(home/'notebook'), max_steps=6, per_device_train_batch_size=8, learning_rate=1e-4, save_strategy='no', disable_tqdm=True, eval_strategy='steps', eval_steps=3),
     DataArguments(group_size=3, query_max_len=16, passage_max_len=16),
     positives=source(min_score=1, filter_fn=judged), negatives=source(max_score=1), dev=source(), dev_group_size=7, cutoffs=[5], format_query=short)
-''']
+""",
+]
+
 
 @pytest.fixture(scope='module')
 def notebook(tmp_path_factory):
@@ -68,141 +77,219 @@ def notebook(tmp_path_factory):
             assert not shell.exc, shell.exc
         yield shell
 
+
 def in_notebook(shell, code):
     "What an expression of a cell gives"
     shell.run(f'_answer = {code}')
-    if shell.exc: raise shell.exc
+    if shell.exc:
+        raise shell.exc
     return shell.user_ns['_answer']
 
-def losses(folder): return read_stream(folder).series('loss')[1]
+
+def losses(folder):
+    return read_stream(folder).series('loss')[1]
+
 
 @pytest.fixture(scope='module')
 def trained(notebook):
     "The losses of the notebook's own run"
     in_notebook(notebook, 'experiment.train()')
-    found = losses(notebook.user_ns['home']/'notebook')
-    assert len(found)==6
+    found = losses(notebook.user_ns['home'] / 'notebook')
+    assert len(found) == 6
     return found
 
+
 @pytest.fixture(scope='module')
-def exported(notebook): return in_notebook(notebook, "experiment.export(home/'exported')")
+def exported(notebook):
+    return in_notebook(notebook, "experiment.export(home/'exported')")
+
 
 def test_what_travels(exported):
-    text = (exported/'definitions.py').read_text()
-    for part in ('class SharpLoss(RetrievalLoss)','class ShiftedEncoder(DefaultEncoder)','def sharpen','SHARPNESS = 2.0','def judged','short = lambda'): assert part in text
-    assert len((exported/'train.py').read_text().splitlines())<=45
-    assert 'trust_remote_code' not in (exported/'config.yaml').read_text()
+    text = (exported / 'definitions.py').read_text()
+    for part in (
+        'class SharpLoss(RetrievalLoss)',
+        'class ShiftedEncoder(DefaultEncoder)',
+        'def sharpen',
+        'SHARPNESS = 2.0',
+        'def judged',
+        'short = lambda',
+    ):
+        assert part in text
+    assert len((exported / 'train.py').read_text().splitlines()) <= 45
+    assert 'trust_remote_code' not in (exported / 'config.yaml').read_text()
+
 
 def test_script_gives_the_losses_of_the_notebook(exported, trained):
-    done = subprocess.run([sys.executable,exported/'train.py'], capture_output=True, text=True, cwd='/')
+    done = subprocess.run([sys.executable, exported / 'train.py'], capture_output=True, text=True, cwd='/')
     assert not done.returncode, done.stderr
-    assert losses(exported)==trained
-    again = subprocess.run([sys.executable,exported/'train.py'], capture_output=True, text=True)
+    assert losses(exported) == trained
+    again = subprocess.run([sys.executable, exported / 'train.py'], capture_output=True, text=True)
     assert again.returncode and 'the folder holds a run' in again.stderr
+
 
 def test_launcher_with_one_process_gives_the_same(notebook, trained):
     home = notebook.user_ns['home']
     run = in_notebook(notebook, "experiment.updated(output_dir=str(home/'one')).launch(1)").wait(120)
-    assert run.status=='finished' and losses(home/'one')==trained
+    assert run.status == 'finished' and losses(home / 'one') == trained
+
 
 def test_two_processes_give_the_same_within_a_millionth(notebook, trained):
     home = notebook.user_ns['home']
-    run = in_notebook(notebook, "experiment.updated(output_dir=str(home/'two'), per_device_train_batch_size=4).launch(2)").wait(120)
-    assert read_record(home/'two')['starts'][0]['processes']==2 and run.status=='finished'
-    assert max(abs(a-b) for a,b in zip(losses(home/'two'), trained, strict=True))<1e-6
+    run = in_notebook(
+        notebook, "experiment.updated(output_dir=str(home/'two'), per_device_train_batch_size=4).launch(2)"
+    ).wait(120)
+    assert read_record(home / 'two')['starts'][0]['processes'] == 2 and run.status == 'finished'
+    assert max(abs(a - b) for a, b in zip(losses(home / 'two'), trained, strict=True)) < 1e-6
+
 
 def test_kits_own_script_and_overrides(exported, trained, tmp_path):
-    command = [sys.executable,'-m','trove_nb.scripts.train',str(exported/'config.yaml'),'--output_dir',str(tmp_path/'own'),'--learning_rate','2e-4']
+    command = [
+        sys.executable,
+        '-m',
+        'trove_nb.scripts.train',
+        str(exported / 'config.yaml'),
+        '--output_dir',
+        str(tmp_path / 'own'),
+        '--learning_rate',
+        '2e-4',
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert not done.returncode, done.stderr
-    assert losses(tmp_path/'own')[0]==trained[0] and losses(tmp_path/'own')!=trained
-    assert Experiment.load(tmp_path/'own').training.learning_rate==2e-4 # the folder says what was trained in it
+    assert losses(tmp_path / 'own')[0] == trained[0] and losses(tmp_path / 'own') != trained
+    assert (
+        Experiment.load(tmp_path / 'own').training.learning_rate == 2e-4
+    )  # the folder says what was trained in it
+
 
 def test_reproduction(notebook, trained):
-    again = reproduce(notebook.user_ns['home']/'notebook', timeout=120)
-    assert again.same and again.steps==6, again
+    again = reproduce(notebook.user_ns['home'] / 'notebook', timeout=120)
+    assert again.same and again.steps == 6, again
+
 
 def test_all_runs_are_listed(notebook, trained):
     table = runs(notebook.user_ns['home'])
-    assert {'notebook'}<={*table['name']} and {*table['status']}=={'finished'}
+    assert {'notebook'} <= {*table['name']} and {*table['status']} == {'finished'}
+
 
 # ---- stopping, failing, dying
 
+
 def long_run(notebook, name, **changes):
     home = notebook.user_ns['home']
-    notebook.user_ns['_changes'] = dict(output_dir=str(home/name), max_steps=2000, eval_strategy='no', **changes)
+    notebook.user_ns['_changes'] = dict(
+        output_dir=str(home / name), max_steps=2000, eval_strategy='no', **changes
+    )
     return in_notebook(notebook, 'experiment.updated(**_changes)')
+
 
 def when(condition, seconds=60):
     "Waits until something is so"
-    until = time.monotonic()+seconds
+    until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic()<until, 'waited in vain'
-        time.sleep(.05)
+        assert time.monotonic() < until, 'waited in vain'
+        time.sleep(0.05)
 
-def steps_of(run): return run.stream.progress[0]
-def family(run): return [p for p in [psutil.Process(run.facts['pid']),*psutil.Process(run.facts['pid']).children(recursive=True)] if any('train.py' in w for w in p.cmdline())]
-def all_gone(processes): return not [p for p in processes if p.is_running() and p.status()!=psutil.STATUS_ZOMBIE]
+
+def steps_of(run):
+    return run.stream.progress[0]
+
+
+def family(run):
+    return [
+        p
+        for p in [
+            psutil.Process(run.facts['pid']),
+            *psutil.Process(run.facts['pid']).children(recursive=True),
+        ]
+        if any('train.py' in w for w in p.cmdline())
+    ]
+
+
+def all_gone(processes):
+    return not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
 
 def test_stop_is_obeyed_by_all_ranks(notebook):
     run = long_run(notebook, 'stopped').launch(2)
-    when(lambda: steps_of(run)>5)
+    when(lambda: steps_of(run) > 5)
     ranks = family(run)
-    assert len(ranks)>=3
+    assert len(ranks) >= 3
     run.stop()
-    assert run.wait(60).status=='stopped' and all_gone(ranks)
+    assert run.wait(60).status == 'stopped' and all_gone(ranks)
+
 
 def test_crashed_rank_is_named_with_its_traceback(notebook, exported, tmp_path):
-    folder = in_notebook(notebook, f"experiment.export({str(tmp_path/'crash')!r})")
-    script = folder/'train.py'
-    script.write_text(script.read_text().replace('    trainer.train(', "    if train_args.process_index==1: raise OSError('disk of rank 1 is gone')\n    trainer.train("))
+    folder = in_notebook(notebook, f'experiment.export({str(tmp_path / "crash")!r})')
+    script = folder / 'train.py'
+    script.write_text(
+        script.read_text().replace(
+            '    trainer.train(',
+            "    if train_args.process_index==1: raise OSError('disk of rank 1 is gone')\n    trainer.train(",
+        )
+    )
     run = launch(folder, 2)
-    with pytest.raises(RuntimeError, match='disk of rank 1 is gone'): run.wait(120)
-    assert run.status=='failed' and list(run.failures)[-1]=='rank-1' and 'Traceback' in run.error
+    with pytest.raises(RuntimeError, match='disk of rank 1 is gone'):
+        run.wait(120)
+    assert run.status == 'failed' and list(run.failures)[-1] == 'rank-1' and 'Traceback' in run.error
 
-@pytest.mark.parametrize('victim', ['launcher','rank'])
+
+@pytest.mark.parametrize('victim', ['launcher', 'rank'])
 def test_no_orphans_and_the_run_goes_on(notebook, victim):
     "Killed at a random moment, a run leaves no process behind, a folder that can be read, and goes on from its last checkpoint"
     seed = random.randrange(1000)
-    run = long_run(notebook, f'killed-{victim}', save_strategy='steps', save_steps=10, save_total_limit=2).launch(2)
-    when(lambda: steps_of(run)>12)
+    run = long_run(
+        notebook, f'killed-{victim}', save_strategy='steps', save_steps=10, save_total_limit=2
+    ).launch(2)
+    when(lambda: steps_of(run) > 12)
     time.sleep(random.Random(seed).random())
     ranks = family(run)
-    target = psutil.Process(run.facts['pid']) if victim=='launcher' else next(p for p in ranks if p.pid!=run.facts['pid'] and p.environ().get('RANK')=='1')
+    target = (
+        psutil.Process(run.facts['pid'])
+        if victim == 'launcher'
+        else next(p for p in ranks if p.pid != run.facts['pid'] and p.environ().get('RANK') == '1')
+    )
     target.kill()
     when(lambda: all_gone(ranks), 40)
-    assert run.status in ('lost','failed'), (run.status,seed)
-    assert read_stream(run.folder).progress[0]>12 and len(runs(run.folder))==1
+    assert run.status in ('lost', 'failed'), (run.status, seed)
+    assert read_stream(run.folder).progress[0] > 12 and len(runs(run.folder)) == 1
     done = max(int(p.name.partition('-')[2]) for p in run.folder.glob('checkpoint-*'))
-    again = launch(run.folder, 2, ['--resume_from_checkpoint','last'])
-    when(lambda: read_stream(run.folder).start.get('resumed_from') is not None and steps_of(again)>done+3)
-    assert read_stream(run.folder).start['resumed_from']==done
+    again = launch(run.folder, 2, ['--resume_from_checkpoint', 'last'])
+    when(lambda: read_stream(run.folder).start.get('resumed_from') is not None and steps_of(again) > done + 3)
+    assert read_stream(run.folder).start['resumed_from'] == done
     again.kill()
     assert all_gone(ranks) and not again.running
 
+
 def test_kernel_dies_and_the_run_goes_on(notebook):
     folder = long_run(notebook, 'orphaned-kernel').export(names=notebook.user_ns)
-    code = f"from trove_nb import launch; import time; launch({str(folder)!r}, 1); time.sleep(600)"
-    kernel = subprocess.Popen([sys.executable,'-c',code])
-    when(lambda: (folder/'launch.json').is_file() and read_stream(folder).progress[0]>3)
+    code = f'from trove_nb import launch; import time; launch({str(folder)!r}, 1); time.sleep(600)'
+    kernel = subprocess.Popen([sys.executable, '-c', code])
+    when(lambda: (folder / 'launch.json').is_file() and read_stream(folder).progress[0] > 3)
     kernel.kill()
     kernel.wait()
-    run = LaunchedRun(folder) # as another notebook finds it
+    run = LaunchedRun(folder)  # as another notebook finds it
     before = steps_of(run)
-    when(lambda: steps_of(run)>before+5)
-    assert run.running and run.status=='running'
+    when(lambda: steps_of(run) > before + 5)
+    assert run.running and run.status == 'running'
     run.stop()
     when(lambda: not run.running)
-    assert run.status=='stopped'
+    assert run.status == 'stopped'
+
 
 def test_two_machines_on_loopback(notebook, exported, trained, tmp_path):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
-    first = in_notebook(notebook, f"experiment.updated(output_dir={str(tmp_path/'first')!r}, per_device_train_batch_size=4).export()")
-    second = shutil.copytree(first, tmp_path/'second')
-    both = [launch(folder, 2, num_machines=2, machine_rank=i, main_process_port=port) for i,folder in enumerate((first,second))]
+    first = in_notebook(
+        notebook,
+        f'experiment.updated(output_dir={str(tmp_path / "first")!r}, per_device_train_batch_size=4).export()',
+    )
+    second = shutil.copytree(first, tmp_path / 'second')
+    both = [
+        launch(folder, 2, num_machines=2, machine_rank=i, main_process_port=port)
+        for i, folder in enumerate((first, second))
+    ]
     both[0].wait(120)
     when(lambda: not both[1].running)
-    assert max(abs(a-b) for a,b in zip(losses(first), trained, strict=True))<1e-6
-    assert not (second/'stream.jsonl').exists()
+    assert max(abs(a - b) for a, b in zip(losses(first), trained, strict=True)) < 1e-6
+    assert not (second / 'stream.jsonl').exists()

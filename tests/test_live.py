@@ -1,94 +1,124 @@
 "Live runs without a browser: widgets are pressed through their models while a small encoder trains in a thread"
+
 import asyncio
 import json
-import logging
 import re
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-
 from small_run import small_trainer, write_collection
-from trove_nb import RetrievalTrainingArguments, RunControl, attach, live, read_stream, watch
+
+from trove_nb import RetrievalTrainingArguments, attach, live, read_stream, watch
 from trove_nb.lab import live as module
 
 FOR_EVER = dict(max_steps=100_000)
 
+
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory): return write_collection(tmp_path_factory.mktemp('live'))
+def folder(tmp_path_factory):
+    return write_collection(tmp_path_factory.mktemp('live'))
+
 
 @pytest.fixture
 def notebook(monkeypatch):
     "As if there was a kernel: what is displayed is kept"
     shown = []
+
     class Handle:
-        def update(self, bundle, raw): shown.append(bundle)
+        def update(self, bundle, raw):
+            shown.append(bundle)
+
     def display(bundle, raw, display_id):
         shown.append(bundle)
         return Handle()
+
     monkeypatch.setattr(module, 'in_notebook', lambda: True)
     monkeypatch.setattr('IPython.display.display', display)
     return shown
 
-def until(true, seconds=30):
-    end = time.time()+seconds
-    while not true():
-        assert time.time()<end, 'it took too long'
-        time.sleep(.02)
 
-def events(run): return [e['name'] for e in run.refresh().stream.events]
+def until(true, seconds=30):
+    end = time.time() + seconds
+    while not true():
+        assert time.time() < end, 'it took too long'
+        time.sleep(0.02)
+
+
+def events(run):
+    return [e['name'] for e in run.refresh().stream.events]
+
 
 def test_the_buttons_steer(folder, notebook):
     run = live(small_trainer(folder, 'steered', **FOR_EVER))
-    panel,b = run.panel,run.panel.controls
+    panel, b = run.panel, run.panel.controls
     until(lambda: panel.first_picture)
-    assert panel.charts.value.count('<svg xmlns')>=5 and 'running' in panel.status.value
+    assert panel.charts.value.count('<svg xmlns') >= 5 and 'running' in panel.status.value
     b.pause.click()
-    until(lambda: b.pause.description=='Go on')
+    until(lambda: b.pause.description == 'Go on')
     step = run.refresh().stream.progress[0]
     b.evaluate.click()
     b.save.click()
     b.double.click()
     b.double.click()
-    until(lambda: {'evaluated','saved'}<=set(events(run)) and 'learning_rate' in events(run))
+    until(lambda: {'evaluated', 'saved'} <= set(events(run)) and 'learning_rate' in events(run))
     until(lambda: b.rate_wished is None)
-    rates = [e['detail'] for e in run.stream.events if e['name']=='learning_rate']
-    assert rates[-1]['to']==pytest.approx(4*rates[0]['from'], rel=.01)
-    assert run.trainer.state.global_step-step<=1
+    rates = [e['detail'] for e in run.stream.events if e['name'] == 'learning_rate']
+    assert rates[-1]['to'] == pytest.approx(4 * rates[0]['from'], rel=0.01)
+    assert run.trainer.state.global_step - step <= 1
     b.pause.click()
-    until(lambda: 'resumed' in events(run) and b.pause.description=='Pause')
+    until(lambda: 'resumed' in events(run) and b.pause.description == 'Pause')
     asked = time.time()
     b.stop.click()
-    assert (b.stop.description,b.stop.disabled) == ('Stopping…',True)
+    assert (b.stop.description, b.stop.disabled) == ('Stopping…', True)
     run.wait()
-    assert time.time()-asked<10 and run.stream.status=='stopped'
-    assert (b.stop.description,b.stop.disabled,b.pause.disabled) == ('Save checkpoint',False,True)
+    assert time.time() - asked < 10 and run.stream.status == 'stopped'
+    assert (b.stop.description, b.stop.disabled, b.pause.disabled) == ('Save checkpoint', False, True)
     b.stop.click()
-    assert b.stop.description=='Saved' and (folder/'steered'/f'checkpoint-{run.trainer.state.global_step}'/'trainer_state.json').exists()
-    for letter in 'PGESLX': assert letter in ''.join(re.findall('>([PGESLX…]+)</text>', panel.charts.value)) or f'<b style="border-radius:8px;padding:0 5px;font-size:10px;background:rgba(128,128,128,.3)">{letter}</b>' in panel.charts.value
-    assert 'image/png' in notebook[-1] and set(notebook[0])=={module._VIEW,'text/plain'}
+    assert (
+        b.stop.description == 'Saved'
+        and (
+            folder / 'steered' / f'checkpoint-{run.trainer.state.global_step}' / 'trainer_state.json'
+        ).exists()
+    )
+    for letter in 'PGESLX':
+        assert (
+            letter in ''.join(re.findall('>([PGESLX…]+)</text>', panel.charts.value))
+            or f'<b style="border-radius:8px;padding:0 5px;font-size:10px;background:rgba(128,128,128,.3)">{letter}</b>'
+            in panel.charts.value
+        )
+    assert 'image/png' in notebook[-1] and set(notebook[0]) == {module._VIEW, 'text/plain'}
+
 
 def test_stop_takes_one_step(folder):
     run = live(small_trainer(folder, 'one step', **FOR_EVER), baseline=False)
-    until(lambda: run.trainer.state.global_step>3)
+    until(lambda: run.trainer.state.global_step > 3)
     stopped = []
+
     class Note(module.TrainerReins):
-        def stop(self, save=False): stopped.append(run.trainer.state.global_step) or super().stop(save)
+        def stop(self, save=False):
+            stopped.append(run.trainer.state.global_step) or super().stop(save)
+
     run.reins.__class__ = Note
     run.stop()
     run.wait()
-    assert run.trainer.state.global_step-stopped[0]<=2 # the one that is done, and one more if the wish came within its end
+    assert (
+        run.trainer.state.global_step - stopped[0] <= 2
+    )  # the one that is done, and one more if the wish came within its end
+
 
 def test_a_broken_panel_harms_nothing(folder, notebook, monkeypatch, caplog):
-    def broken(*args): raise ZeroDivisionError('no picture today')
+    def broken(*args):
+        raise ZeroDivisionError('no picture today')
+
     monkeypatch.setattr(module, 'run_chart', broken)
     run = live(small_trainer(folder, 'broken panel', max_steps=6), baseline=False)
-    assert run.wait().global_step==6 and run.panel.finished.is_set()
-    assert sum('the live view failed' in r.message for r in caplog.records)==1
+    assert run.wait().global_step == 6 and run.panel.finished.is_set()
+    assert sum('the live view failed' in r.message for r in caplog.records) == 1
+
 
 def test_a_failed_picture_is_noted_on_the_run(folder, notebook, monkeypatch):
     run = live(small_trainer(folder, 'noted', **FOR_EVER), baseline=False)
@@ -97,27 +127,43 @@ def test_a_failed_picture_is_noted_on_the_run(folder, notebook, monkeypatch):
     until(lambda: 'display_failed' in events(run))
     run.stop()
     run.wait()
-    assert events(run).count('display_failed')==1
+    assert events(run).count('display_failed') == 1
+
 
 def test_an_error_is_seen_and_raised(folder, notebook):
     trainer = small_trainer(folder, 'fails', max_steps=9)
     step = trainer.training_step
+
     def third_fails(*args, **kwargs):
-        if trainer.state.global_step==3: raise RuntimeError('<script>alert(1)</script>')
+        if trainer.state.global_step == 3:
+            raise RuntimeError('<script>alert(1)</script>')
         return step(*args, **kwargs)
+
     trainer.training_step = third_fails
     run = live(trainer, baseline=False)
-    with pytest.raises(RuntimeError): run.wait()
-    async def waiting(): return await run
-    with pytest.raises(RuntimeError): asyncio.run(waiting())
-    assert run.stream.status=='failed' and 'Traceback' in run.panel.errors.value and '<script>' not in run.panel.errors.value+run.report()
+    with pytest.raises(RuntimeError):
+        run.wait()
+
+    async def waiting():
+        return await run
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(waiting())
+    assert (
+        run.stream.status == 'failed'
+        and 'Traceback' in run.panel.errors.value
+        and '<script>' not in run.panel.errors.value + run.report()
+    )
+
 
 def test_an_error_before_the_first_step_is_seen_too(folder, notebook):
     trainer = small_trainer(folder, 'early', max_steps=9)
     trainer.model.loss = None
     run = live(trainer, baseline=False)
-    with pytest.raises(ValueError, match='no loss'): run.wait()
+    with pytest.raises(ValueError, match='no loss'):
+        run.wait()
     assert 'no loss to train with' in run.panel.errors.value and 'failed' in run.panel.status.value
+
 
 def test_the_baseline_is_a_flat_line(folder):
     trainer = small_trainer(folder, 'baseline', max_steps=6, eval_strategy='steps', eval_steps=3)
@@ -125,110 +171,148 @@ def test_the_baseline_is_a_flat_line(folder):
     run = live(trainer)
     run.wait()
     told = run.stream.baselines['zero-shot']['values']
-    assert told['eval_ndcg_cut_5']==pytest.approx(before['eval_ndcg_cut_5']) and 'zero-shot' in run.report()
+    assert told['eval_ndcg_cut_5'] == pytest.approx(before['eval_ndcg_cut_5']) and 'zero-shot' in run.report()
+
 
 def test_await_lets_others_run(folder):
-    run,ticks = live(small_trainer(folder, 'awaited', **FOR_EVER), baseline=False),[]
+    run, ticks = live(small_trainer(folder, 'awaited', **FOR_EVER), baseline=False), []
+
     async def both():
         async def other():
-            while run.trainer.state.global_step<3 or len(ticks)<3:
+            while run.trainer.state.global_step < 3 or len(ticks) < 3:
                 ticks.append(1)
-                await asyncio.sleep(.02)
+                await asyncio.sleep(0.02)
             run.stop()
-        _,result = await asyncio.gather(other(), asyncio.wait_for(_of(run), 60))
+
+        _, result = await asyncio.gather(other(), asyncio.wait_for(_of(run), 60))
         return result
-    async def _of(run): return await run
-    assert asyncio.run(both()).global_step==run.trainer.state.global_step and len(ticks)>=3
+
+    async def _of(run):
+        return await run
+
+    assert asyncio.run(both()).global_step == run.trainer.state.global_step and len(ticks) >= 3
+
 
 def test_the_first_interrupt_stops_and_the_second_leaves(folder):
     run = live(small_trainer(folder, 'interrupted', **FOR_EVER), baseline=False)
-    until(lambda: run.trainer.state.global_step>1)
-    waits,wait = iter([KeyboardInterrupt]),run.done.wait
+    until(lambda: run.trainer.state.global_step > 1)
+    waits, wait = iter([KeyboardInterrupt]), run.done.wait
+
     def interrupted(seconds):
-        for error in waits: raise error
+        for error in waits:
+            raise error
         return wait(seconds)
+
     run.done.wait = interrupted
     run.wait()
-    assert run.stream.status=='stopped'
+    assert run.stream.status == 'stopped'
     again = live(small_trainer(folder, 'interrupted twice', **FOR_EVER), baseline=False)
-    def always(seconds): raise KeyboardInterrupt
-    again.done.wait,wait = always,again.done.wait
-    with pytest.raises(KeyboardInterrupt): again.wait()
+
+    def always(seconds):
+        raise KeyboardInterrupt
+
+    again.done.wait, wait = always, again.done.wait
+    with pytest.raises(KeyboardInterrupt):
+        again.wait()
     again.done.wait = wait
     again.wait()
+
 
 def test_arguments_made_meanwhile_harm_nothing(folder):
     run = live(small_trainer(folder, 'meanwhile', **FOR_EVER), baseline=False)
     for i in range(5):
-        RetrievalTrainingArguments(str(folder/f'other{i}'), use_cpu=True)
+        RetrievalTrainingArguments(str(folder / f'other{i}'), use_cpu=True)
         step = run.trainer.state.global_step
-        until(lambda: run.trainer.state.global_step>step+2 or run.done.is_set())
+        until(lambda: run.trainer.state.global_step > step + 2 or run.done.is_set())
     other = small_trainer(folder, 'other', max_steps=3)
-    assert other.train().global_step==3 and run.error is None
+    assert other.train().global_step == 3 and run.error is None
     run.stop()
     run.wait()
-    assert run.trainer.evaluate()['eval_loss']>0
+    assert run.trainer.evaluate()['eval_loss'] > 0
+
 
 def test_the_thread_trains_the_same(folder):
     losses = []
-    for name,train in (('thread',lambda t: live(t, baseline=False).wait()),('main',lambda t: t.train())):
+    for name, train in (('thread', lambda t: live(t, baseline=False).wait()), ('main', lambda t: t.train())):
         train(small_trainer(folder, f'same {name}', max_steps=8))
-        losses.append(read_stream(folder/f'same {name}').series('loss')[1])
-    assert losses[0]==losses[1]
+        losses.append(read_stream(folder / f'same {name}').series('loss')[1])
+    assert losses[0] == losses[1]
+
 
 def test_another_process_is_watched_and_steered(folder, notebook):
     code = Path(__file__).with_name('small_run.py')
-    process = subprocess.Popen([sys.executable, str(code), str(folder), 'elsewhere', json.dumps(FOR_EVER)], env=None)
+    process = subprocess.Popen(
+        [sys.executable, str(code), str(folder), 'elsewhere', json.dumps(FOR_EVER)], env=None
+    )
     try:
-        view = watch(folder/'elsewhere')
+        view = watch(folder / 'elsewhere')
         assert 'waiting' in view.panel.status.value
         until(lambda: view.panel.first_picture, 90)
         view.panel.controls.stop.click()
-        assert process.wait(60)==0
+        assert process.wait(60) == 0
         until(view.panel.finished.is_set)
-        assert view.stream.status=='stopped' and view.panel.controls.stop.description=='Stopped'
+        assert view.stream.status == 'stopped' and view.panel.controls.stop.description == 'Stopped'
     finally:
         process.kill()
 
+
 def test_runs_lie_over_each_other(folder, notebook):
-    for name in ('one','two'): small_trainer(folder, name, max_steps=4).train()
-    view = watch([folder/'one', folder/'two'])
+    for name in ('one', 'two'):
+        small_trainer(folder, name, max_steps=4).train()
+    view = watch([folder / 'one', folder / 'two'])
     assert view.panel.finished.is_set() and view.panel.controls is None
-    assert len(notebook)==1 and 'image/png' in notebook[0]
-    assert len(view.report().encode())<60_000 and not re.search(r'<script|src=|href=|@import|url\(', view.report())
-    assert {o.get_title(loc='left') for o in view.plot().axes}>={'loss','learning rate'}
+    assert len(notebook) == 1 and 'image/png' in notebook[0]
+    assert len(view.report().encode()) < 60_000 and not re.search(
+        r'<script|src=|href=|@import|url\(', view.report()
+    )
+    assert {o.get_title(loc='left') for o in view.plot().axes} >= {'loss', 'learning rate'}
+
 
 def test_attach_finds_the_run_again(folder, notebook):
     run = live(small_trainer(folder, 'attached', **FOR_EVER), baseline=False)
     until(lambda: run.panel.first_picture)
-    assert attach(folder/'attached') is run and attach(run) is run
+    assert attach(folder / 'attached') is run and attach(run) is run
     run.stop()
     run.wait()
-    assert sum('image/png' in o for o in notebook)==3 # every place where it is shown gets its static twin
+    assert sum('image/png' in o for o in notebook) == 3  # every place where it is shown gets its static twin
+
 
 def test_train_shows_the_panel_itself(folder, notebook):
     trainer = small_trainer(folder, 'plain', max_steps=5, disable_tqdm=False)
-    with module.shown_live(trainer) as panel: trainer.train()
+    with module.shown_live(trainer) as panel:
+        trainer.train()
     assert panel.finished.is_set() and 'finished' in panel.status.value and 'image/png' in notebook[-1]
-    assert panel.controls.stop.description=='Save checkpoint'
+    assert panel.controls.stop.description == 'Save checkpoint'
     quiet = small_trainer(folder, 'quiet', max_steps=5)
-    with module.shown_live(quiet) as panel: assert panel is None
+    with module.shown_live(quiet) as panel:
+        assert panel is None
+
 
 def test_without_a_notebook_nothing_is_shown(folder, capsys):
     run = live(small_trainer(folder, 'console', max_steps=3), baseline=False)
     run.wait()
     assert run.panel is None and 'finished, step 3 of 3' in repr(run)
-    assert 'ipywidgets' not in subprocess.run([sys.executable, '-c', 'import sys, trove_nb; print(*sys.modules)'], capture_output=True, text=True).stdout.split()
+    assert (
+        'ipywidgets'
+        not in subprocess.run(
+            [sys.executable, '-c', 'import sys, trove_nb; print(*sys.modules)'],
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+    )
+
 
 def test_curves_follow_a_run_that_is_started_again(folder):
     trainer = small_trainer(folder, 'again', max_steps=6, save_strategy='steps', save_steps=3)
     trainer.train()
-    curves = module.RunCurves(folder/'again')
+    curves = module.RunCurves(folder / 'again')
     curves.refresh()
-    small_trainer(folder, 'again', max_steps=6).train(resume_from_checkpoint=str(folder/'again'/'checkpoint-3'))
+    small_trainer(folder, 'again', max_steps=6).train(
+        resume_from_checkpoint=str(folder / 'again' / 'checkpoint-3')
+    )
     curves.refresh()
-    assert curves.series('loss')[0].tolist()==[1,2,3,4,5,6]
-    assert curves.series('loss').tolist()==np.array(curves.stream.series('loss')).tolist()
+    assert curves.series('loss')[0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert curves.series('loss').tolist() == np.array(curves.stream.series('loss')).tolist()
     small_trainer(folder, 'again', max_steps=2).train()
     curves.refresh()
-    assert curves.series('loss')[0].tolist()==[1,2]
+    assert curves.series('loss')[0].tolist() == [1, 2]

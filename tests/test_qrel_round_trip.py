@@ -1,4 +1,5 @@
 "What is written reads back as the same judgements, or is refused before a file appears"
+
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -8,13 +9,64 @@ from trove_nb.core.messages import DataError
 from trove_nb.data.beir import write_qrel
 from trove_nb.data.qrels import load_qrel
 
-ids = st.one_of(st.from_regex(r'[a-z0-9]{1,14}', fullmatch=True), st.text(st.characters(codec='utf-8'), min_size=1, max_size=5),
-    st.sampled_from(['0012','12','qid','score','rank','Q0','x;rank;y','a,score,b','"a','a"','#','1e5','\ufeffq','nan','d 1',' d','null','a|b']))
-scores = st.one_of(st.lists(st.integers(-2**40, 2**40), min_size=1), st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
-frames = scores.flatmap(lambda s: st.tuples(st.lists(ids, min_size=len(s), max_size=len(s)), st.lists(ids, min_size=len(s), max_size=len(s)), st.just(s))).map(
-    lambda o: pl.DataFrame(dict(zip(('qid','docid','score'), o)), schema_overrides={'score': pl.Float64 if isinstance(o[2][0], float) else pl.Int64}))
+ids = st.one_of(
+    st.from_regex(r'[a-z0-9]{1,14}', fullmatch=True),
+    st.text(st.characters(codec='utf-8'), min_size=1, max_size=5),
+    st.sampled_from(
+        [
+            '0012',
+            '12',
+            'qid',
+            'score',
+            'rank',
+            'Q0',
+            'x;rank;y',
+            'a,score,b',
+            '"a',
+            'a"',
+            '#',
+            '1e5',
+            '\ufeffq',
+            'nan',
+            'd 1',
+            ' d',
+            'null',
+            'a|b',
+        ]
+    ),
+)
+scores = st.one_of(
+    st.lists(st.integers(-(2**40), 2**40), min_size=1),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1),
+)
+frames = scores.flatmap(
+    lambda s: st.tuples(
+        st.lists(ids, min_size=len(s), max_size=len(s)),
+        st.lists(ids, min_size=len(s), max_size=len(s)),
+        st.just(s),
+    )
+).map(
+    lambda o: pl.DataFrame(
+        dict(zip(('qid', 'docid', 'score'), o)),
+        schema_overrides={'score': pl.Float64 if isinstance(o[2][0], float) else pl.Int64},
+    )
+)
 
-@pytest.mark.parametrize('name', ['q.tsv','q.tsv.gz','q.tsv.zst','q.qrels','q.txt','q.trec.gz','q.jsonl','q.jsonl.zst','q.parquet'])
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'q.tsv',
+        'q.tsv.gz',
+        'q.tsv.zst',
+        'q.qrels',
+        'q.txt',
+        'q.trec.gz',
+        'q.jsonl',
+        'q.jsonl.zst',
+        'q.parquet',
+    ],
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frame=frames)
 @example(pl.DataFrame({'qid': ['x;rank;y'], 'docid': ['d'], 'score': [1]}))
@@ -23,13 +75,15 @@ frames = scores.flatmap(lambda s: st.tuples(st.lists(ids, min_size=len(s), max_s
 @example(pl.DataFrame({'qid': ['a;b;c;1;2;d'], 'docid': ['d'], 'score': [0]}))
 @example(pl.DataFrame({'qid': ['query-id'], 'docid': ['d'], 'score': [1]}))
 def test_round_trip(tmp_path, name, frame):
-    path = tmp_path/name
+    path = tmp_path / name
     path.unlink(missing_ok=True)
-    try: write_qrel(path, frame)
+    try:
+        write_qrel(path, frame)
     except DataError as e:
-        assert ' holds ' in str(e) and name.split('.')[1] not in ('jsonl','parquet') and not path.exists()
+        assert ' holds ' in str(e) and name.split('.')[1] not in ('jsonl', 'parquet') and not path.exists()
         return
     back = load_qrel(path)
-    if '.jsonl' in name: frame = frame.group_by('qid', maintain_order=True).agg('docid', 'score').explode('docid', 'score')
-    assert back.schema==frame.schema and back.equals(frame), (back, frame)
-    assert [p.name for p in tmp_path.iterdir()]==[name]
+    if '.jsonl' in name:
+        frame = frame.group_by('qid', maintain_order=True).agg('docid', 'score').explode('docid', 'score')
+    assert back.schema == frame.schema and back.equals(frame), (back, frame)
+    assert [p.name for p in tmp_path.iterdir()] == [name]

@@ -1,4 +1,5 @@
 "A run's stream and control: they change nothing, survive what happens to runs, and all processes act in the same step"
+
 import json
 import os
 import signal
@@ -16,26 +17,35 @@ from trove_nb import RunControl, RunStream, read_stream
 
 here = Path(__file__).parent
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory): return write_collection(tmp_path_factory.mktemp('stream'))
 
-def same(one, two): return one.keys()==two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return write_collection(tmp_path_factory.mktemp('stream'))
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
 
 def wait_for(stream, condition, seconds=60):
-    until = time.time()+seconds
+    until = time.time() + seconds
     while not condition(stream):
-        assert time.time()<until, f'waited in vain: {stream}, {stream.records[-3:]}'
+        assert time.time() < until, f'waited in vain: {stream}, {stream.records[-3:]}'
         stream.poll()
-        time.sleep(.005)
+        time.sleep(0.005)
+
 
 def steered(trainer, steer):
     "Train while `steer` sees the stream and holds the control in another thread"
     failures = []
+
     def other():
-        try: steer(RunStream(trainer.args.output_dir), RunControl(trainer.args.output_dir))
+        try:
+            steer(RunStream(trainer.args.output_dir), RunControl(trainer.args.output_dir))
         except BaseException as e:
             failures.append(e)
             RunControl(trainer.args.output_dir).stop()
+
     thread = threading.Thread(target=other)
     trainer.steering.armed = time.time()
     thread.start()
@@ -44,143 +54,226 @@ def steered(trainer, steer):
     assert not failures, failures
     return read_stream(trainer.args.output_dir)
 
+
 def test_watching_changes_nothing(folder):
     plain = small_trainer(folder, 'plain')
-    for callback in (plain.stream,plain.steering): plain.remove_callback(callback)
+    for callback in (plain.stream, plain.steering):
+        plain.remove_callback(callback)
     plain.train()
     watched = small_trainer(folder, 'watched', eval_strategy='steps', eval_steps=2)
     watched.train()
     assert same(plain.model.state_dict(), watched.model.state_dict())
-    assert not (folder/'plain'/'stream.jsonl').exists()
+    assert not (folder / 'plain' / 'stream.jsonl').exists()
+
 
 def test_pause_save_evaluate_and_stop(folder):
     "What is done in a pause changes nothing; a stopped run is resumed as if it hadn't been"
+
     def steer(stream, control):
         wait_for(stream, lambda s: s.of_kind('step'))
         control.pause()
-        wait_for(stream, lambda s: s.status=='paused')
+        wait_for(stream, lambda s: s.status == 'paused')
         at = len(stream.records)
         control.evaluate()
         wait_for(stream, lambda s: s.of_kind('eval'))
         control.save()
-        wait_for(stream, lambda s: any(e['name']=='saved' for e in s.events))
-        assert len({r['step'] for r in stream.records[at:]})==1
+        wait_for(stream, lambda s: any(e['name'] == 'saved' for e in s.events))
+        assert len({r['step'] for r in stream.records[at:]}) == 1
         control.resume()
-        wait_for(stream, lambda s: s.status=='running')
+        wait_for(stream, lambda s: s.status == 'running')
         control.stop(save=True)
+
     whole = small_trainer(folder, 'whole', num_train_epochs=60)
     whole.train()
     stopped = small_trainer(folder, 'stopped', num_train_epochs=60)
     seen = steered(stopped, steer)
-    assert [e['name'] for e in seen.events]==['paused','evaluated','saved','resumed','stop_requested','saved'] and seen.status=='stopped'
-    assert stopped.state.global_step<whole.state.global_step
+    assert [e['name'] for e in seen.events] == [
+        'paused',
+        'evaluated',
+        'saved',
+        'resumed',
+        'stop_requested',
+        'saved',
+    ] and seen.status == 'stopped'
+    assert stopped.state.global_step < whole.state.global_step
     resumed = small_trainer(folder, 'stopped', num_train_epochs=60)
     resumed.train(resume_from_checkpoint=seen.events[-1]['detail']['path'])
     assert same(whole.model.state_dict(), resumed.model.state_dict())
-    again = read_stream(folder/'stopped')
-    assert again.status=='finished' and again.series('loss')[0]==list(range(1, whole.state.global_step+1))
-    assert again.series('loss')[1]==read_stream(folder/'whole').series('loss')[1]
+    again = read_stream(folder / 'stopped')
+    assert again.status == 'finished' and again.series('loss')[0] == list(
+        range(1, whole.state.global_step + 1)
+    )
+    assert again.series('loss')[1] == read_stream(folder / 'whole').series('loss')[1]
+
 
 def test_stop_in_an_evaluation(folder):
     def steer(stream, control):
-        wait_for(stream, lambda s: any(e['name']=='evaluated' for e in s.events))
+        wait_for(stream, lambda s: any(e['name'] == 'evaluated' for e in s.events))
         control.stop(save=True)
+
     trainer = small_trainer(folder, 'long_dev', per_device_eval_batch_size=1, max_steps=500)
     slow = trainer.prediction_step
-    trainer.prediction_step = lambda *args, **kw: (time.sleep(.05),slow(*args, **kw))[1]
-    RunControl(folder/'long_dev').evaluate()
+    trainer.prediction_step = lambda *args, **kw: (time.sleep(0.05), slow(*args, **kw))[1]
+    RunControl(folder / 'long_dev').evaluate()
+
     def first_evaluate(stream, control):
         wait_for(stream, lambda s: s.start)
         control.evaluate()
         steer(stream, control)
+
     seen = steered(trainer, first_evaluate)
-    assert not seen.of_kind('eval') and seen.status=='stopped' and seen.events[-1]['name']=='saved'
+    assert not seen.of_kind('eval') and seen.status == 'stopped' and seen.events[-1]['name'] == 'saved'
+
 
 def test_learning_rate_goes_on_from_there(folder):
     def steer(stream, control):
         wait_for(stream, lambda s: s.of_kind('step'))
         control.set_learning_rate(1e-5)
         wait_for(stream, lambda s: s.events)
+
     seen = steered(small_trainer(folder, 'rate', max_steps=400), steer)
-    event,(steps,rates) = seen.events[0],seen.series('learning_rate')
+    event, (steps, rates) = seen.events[0], seen.series('learning_rate')
     at = event['step']
-    assert rates[:at]==pytest.approx([1e-3*(1-i/400) for i in range(at)])
-    assert rates[at:]==pytest.approx([1e-5*(400-i)/(400-at) for i in range(at, 400)]) and event['detail']['to']==1e-5
+    assert rates[:at] == pytest.approx([1e-3 * (1 - i / 400) for i in range(at)])
+    assert (
+        rates[at:] == pytest.approx([1e-5 * (400 - i) / (400 - at) for i in range(at, 400)])
+        and event['detail']['to'] == 1e-5
+    )
+
 
 def test_failure_is_told(folder):
     trainer = small_trainer(folder, 'fails')
-    def broken(*args, **kw): raise RuntimeError('<b>no</b> more memory')
+
+    def broken(*args, **kw):
+        raise RuntimeError('<b>no</b> more memory')
+
     trainer.compute_loss = broken
-    with pytest.raises(RuntimeError): trainer.train()
-    end = read_stream(folder/'fails').end
-    assert (end['status'],end['error'])==('failed','RuntimeError: <b>no</b> more memory') and 'in broken' in end['traceback']
+    with pytest.raises(RuntimeError):
+        trainer.train()
+    end = read_stream(folder / 'fails').end
+    assert (end['status'], end['error']) == (
+        'failed',
+        'RuntimeError: <b>no</b> more memory',
+    ) and 'in broken' in end['traceback']
+
 
 def test_trained_twice(folder):
     "The first stream is put aside"
     trainer = small_trainer(folder, 'twice', max_steps=2)
-    for _ in range(2): trainer.train()
-    assert sorted(p.name for p in (folder/'twice').glob('*.jsonl'))==['stream-1.jsonl','stream.jsonl']
-    assert all(read_stream(p).status=='finished' for p in (folder/'twice').glob('*.jsonl'))
+    for _ in range(2):
+        trainer.train()
+    assert sorted(p.name for p in (folder / 'twice').glob('*.jsonl')) == ['stream-1.jsonl', 'stream.jsonl']
+    assert all(read_stream(p).status == 'finished' for p in (folder / 'twice').glob('*.jsonl'))
+
 
 def test_nan_losses_are_seen(folder):
     trainer = small_trainer(folder, 'nan', max_steps=2)
     compute = trainer.compute_loss
-    trainer.compute_loss = lambda *args, **kw: compute(*args, **kw)*float('nan')
+    trainer.compute_loss = lambda *args, **kw: compute(*args, **kw) * float('nan')
     trainer.train()
-    assert all(v!=v for v in read_stream(folder/'nan').series('loss')[1])
+    assert all(v != v for v in read_stream(folder / 'nan').series('loss')[1])
+
 
 def test_no_room_for_the_stream(folder, caplog, monkeypatch):
     "Training goes on; it is said once"
     trainer = small_trainer(folder, 'full', max_steps=3)
     opened = Path.open
+
     def full(self, mode='r', *args, **kw):
-        if not mode.startswith('r'): raise OSError(28, 'No space left on device')
+        if not mode.startswith('r'):
+            raise OSError(28, 'No space left on device')
         return opened(self, mode, *args, **kw)
+
     monkeypatch.setattr(Path, 'open', full)
     trainer.train()
-    assert trainer.state.global_step==3 and all(sum('No space left' in r.message for r in caplog.records if r.name==f'trove_nb.training.{o}')==1 for o in ('stream','record'))
+    assert trainer.state.global_step == 3 and all(
+        sum('No space left' in r.message for r in caplog.records if r.name == f'trove_nb.training.{o}') == 1
+        for o in ('stream', 'record')
+    )
+
 
 def started(folder, name, processes=1, **kw):
-    launcher = [sys.executable] if processes==1 else [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(processes)]
-    return subprocess.Popen([*launcher, str(here/'small_run.py'), str(folder), name, json.dumps(kw)], env={**os.environ, 'OMP_NUM_THREADS': '1', 'ACCELERATE_USE_CPU': 'true', 'PYTHONPATH': str(here.parent)}, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    launcher = (
+        [sys.executable]
+        if processes == 1
+        else [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc-per-node',
+            str(processes),
+        ]
+    )
+    return subprocess.Popen(
+        [*launcher, str(here / 'small_run.py'), str(folder), name, json.dumps(kw)],
+        env={
+            **os.environ,
+            'OMP_NUM_THREADS': '1',
+            'ACCELERATE_USE_CPU': 'true',
+            'PYTHONPATH': str(here.parent),
+        },
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
 
 def test_killed(folder):
     "Nothing is lost but what wasn't written; the reader knows that the run is gone"
-    process,stream = started(folder, 'killed', max_steps=100_000),RunStream(folder/'killed')
-    try: wait_for(stream, lambda s: len(s.of_kind('step'))>2, 120)
-    finally: os.killpg(process.pid, signal.SIGKILL)
+    process, stream = started(folder, 'killed', max_steps=100_000), RunStream(folder / 'killed')
+    try:
+        wait_for(stream, lambda s: len(s.of_kind('step')) > 2, 120)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     stream.poll()
-    with stream.path.open('a') as f: f.write('{"kind": "step", "st')
-    assert stream.status=='lost' and read_stream(folder/'killed').n_broken==0
+    with stream.path.open('a') as f:
+        f.write('{"kind": "step", "st')
+    assert stream.status == 'lost' and read_stream(folder / 'killed').n_broken == 0
     small_trainer(folder, 'killed', max_steps=2).train()
-    assert read_stream(folder/'killed').status=='finished'
+    assert read_stream(folder / 'killed').status == 'finished'
+
 
 def test_interrupt(folder):
     "The first ends the run after its step"
-    process,stream = started(folder, 'interrupted', max_steps=100_000),RunStream(folder/'interrupted')
+    process, stream = started(folder, 'interrupted', max_steps=100_000), RunStream(folder / 'interrupted')
     wait_for(stream, lambda s: s.of_kind('step'), 120)
     process.send_signal(signal.SIGINT)
-    _,told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=60)
     stream.poll()
-    assert process.returncode==0 and stream.status=='stopped' and [e['name'] for e in stream.events]==['interrupted'], told
+    assert (
+        process.returncode == 0
+        and stream.status == 'stopped'
+        and [e['name'] for e in stream.events] == ['interrupted']
+    ), told
+
 
 def test_two_processes_act_together(folder):
     "Paused, slowed down and stopped in the same step, or they would wait for each other for ever"
-    process,stream,control = started(folder, 'two', processes=2, max_steps=100_000, per_device_train_batch_size=2),RunStream(folder/'two'),RunControl(folder/'two')
+    process, stream, control = (
+        started(folder, 'two', processes=2, max_steps=100_000, per_device_train_batch_size=2),
+        RunStream(folder / 'two'),
+        RunControl(folder / 'two'),
+    )
     try:
         wait_for(stream, lambda s: s.of_kind('step'), 120)
         control.pause()
-        wait_for(stream, lambda s: s.status=='paused')
+        wait_for(stream, lambda s: s.status == 'paused')
         control.set_learning_rate(1e-4)
         control.evaluate()
         wait_for(stream, lambda s: s.of_kind('eval'))
         control.resume()
         control.stop(save=True)
-        _,told = process.communicate(timeout=120)
+        _, told = process.communicate(timeout=120)
     finally:
-        if process.poll() is None: os.killpg(process.pid, signal.SIGKILL)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     stream.poll()
-    assert process.returncode==0, told[-3000:]
-    assert stream.status=='stopped' and stream.start['processes']==2 and Path(stream.events[-1]['detail']['path']).is_dir()
+    assert process.returncode == 0, told[-3000:]
+    assert (
+        stream.status == 'stopped'
+        and stream.start['processes'] == 2
+        and Path(stream.events[-1]['detail']['path']).is_dir()
+    )
