@@ -18,7 +18,7 @@ from IPython import display as shows
 from small_run import small_trainer, write_collection
 
 from trove_nb import live
-from trove_nb.lab import live as module
+from trove_nb.lab.live import live as module
 
 
 class Handle:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import trove_nb.data.records as records_module
-from trove_nb.core.messages import DataError
+from trove_nb.core.errors import DataError
 from trove_nb.data.qrels import as_triplets, load_qids, load_qrel
 from trove_nb.data.records import Records, RecordSet
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from trove_nb.core.html import visible_text
 from trove_nb.lab.charts import (
     Chart,
     Line,
@@ -20,7 +21,6 @@ from trove_nb.lab.charts import (
     smoothed,
     thinned,
     tick_labels,
-    visible_text,
 )
 
 svg = '{http://www.w3.org/2000/svg}'

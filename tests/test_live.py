@@ -13,7 +13,7 @@ import pytest
 from small_run import small_trainer, write_collection
 
 from trove_nb import RetrievalTrainingArguments, attach, live, read_stream, watch
-from trove_nb.lab import live as module
+from trove_nb.lab.live import live as module
 
 FOR_EVER = dict(max_steps=100_000)
 
@@ -98,7 +98,7 @@ def test_stop_takes_one_step(folder):
     until(lambda: run.trainer.state.global_step > 3)
     stopped = []
 
-    class Note(module.TrainerReins):
+    class Note(module.LocalRunControl):
         def stop(self, save=False):
             stopped.append(run.trainer.state.global_step) or super().stop(save)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trove_nb.core.messages import DataError
+from trove_nb.core.errors import DataError
 from trove_nb.data.datasets import BinaryDataset, DataArguments, MultiLevelDataset
 from trove_nb.data.pipeline import MaterializedQRelConfig, QRelPipeline
 from trove_nb.data.preview import preview

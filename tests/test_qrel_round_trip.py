@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from trove_nb.core.messages import DataError
+from trove_nb.core.errors import DataError
 from trove_nb.data.beir import write_qrel
 from trove_nb.data.qrels import load_qrel
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import trove_nb.data.qrels as qrels
-from trove_nb.core.messages import DataError
+from trove_nb.core.errors import DataError
 from trove_nb.data.qrels import load_qrel
 
 word = st.one_of(

@@ -6,13 +6,13 @@ from small_run import small_trainer, write_collection
 from trove_nb import (
     DataArguments,
     EvaluationArguments,
-    Facts,
     IRMetrics,
     MaterializedQRelConfig,
     ModelArguments,
     QRelPipeline,
     RetrievalLoss,
     RetrievalTrainingArguments,
+    SummaryTable,
     read_stream,
     show_batch,
 )
@@ -41,18 +41,18 @@ def shown(trainer):
         trainer.model,
         RetrievalLoss.available_losses(),
         show_batch(trainer),
-        Facts(HOSTILE, {HOSTILE: HOSTILE}),
+        SummaryTable(HOSTILE, {HOSTILE: HOSTILE}),
     ]
 
 
 def test_html(trainer):
     for obj in shown(trainer):
-        html = obj.html if isinstance(obj, Facts) else obj._repr_html_()
+        html = obj.html if isinstance(obj, SummaryTable) else obj._repr_html_()
         assert '<script' not in html and '\x1b' not in html and '\u202e' not in html, type(obj)
         assert (
             html
             and len(html) < 20_000
-            and html == (obj.html if isinstance(obj, Facts) else obj._repr_html_())
+            and html == (obj.html if isinstance(obj, SummaryTable) else obj._repr_html_())
         ), type(obj)
 
 

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import trove_nb.data.records as records_module
-from trove_nb.core.messages import DataError
+from trove_nb.core.errors import DataError
 from trove_nb.core.text import open_text, parse_lines
-from trove_nb.data.records import Records, RecordSet, snapshot
+from trove_nb.data.records import Records, RecordSet, write_in_memory_data
 from trove_nb.data.training_rows import training_judgements, training_texts
 
 texts = st.text(
@@ -175,7 +175,7 @@ def test_snapshots_of_datasets_and_frames(tmp_path):
 
     rows = {'id': ['1', '2'], 'text': ['a', 'b']}
     for made in (datasets.Dataset.from_dict(rows), pd.DataFrame(rows), pa.table(rows)):
-        assert Records.open(snapshot(made)).texts([0, 1]) == ['a', 'b']
+        assert Records.open(write_in_memory_data(made)).texts([0, 1]) == ['a', 'b']
 
 
 def test_training_rows_as_others_read_them(tmp_path):

@@ -23,7 +23,7 @@ def _homes() -> dict:
         for (home, _, name), mod in found
         if home == mod and not name.startswith('_') and '.scripts.' not in mod
     }
-    return {**functions, 'measures': 'trove_nb.evaluation.metrics', 'POOLINGS': 'trove_nb.modeling.pooling'}
+    return {**functions, 'METRICS': 'trove_nb.evaluation.metrics', 'POOLINGS': 'trove_nb.modeling.pooling'}
 
 
 @cache

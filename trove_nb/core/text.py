@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['QUERY_ID_NAMES', 'PASSAGE_ID_NAMES', 'ID_NAMES', 'local_file', 'open_text', 'parse_lines', 'json_object', 'file_kind',
-           'separated_values', 'id_string']
+           'separated_values', 'to_id_string']
 
 # %% ../../nbs/030_core.text.ipynb #478c6298
 import csv
@@ -23,7 +23,7 @@ from urllib.parse import unquote
 import numpy as np
 import orjson
 
-from .messages import DataError
+from .errors import DataError
 
 # %% ../../nbs/030_core.text.ipynb #8461ab00
 _HUB_PATH = re.compile(
@@ -37,8 +37,8 @@ def _from_hub(path: str) -> Path:
     if not (parts := _HUB_PATH.fullmatch(path)):
         raise DataError(
             'this is no file on the hub',
-            path,
-            'hf://datasets/org/name@revision/path/in/repo, where datasets/ and @revision may be missing',
+            where=path,
+            expected='hf://datasets/org/name@revision/path/in/repo, where datasets/ and @revision may be missing',
         )
     from huggingface_hub import hf_hub_download
 
@@ -50,7 +50,7 @@ def _from_hub(path: str) -> Path:
     except (OSError, ValueError) as e:
         raise DataError(
             f'the hub gives no such file ({type(e).__name__}: {str(e).splitlines()[0]})',
-            path,
+            where=path,
             repair='check the names and the revision; offline, only files fetched before are found: fetch it with a connection, or name a local file',
         ) from e
 
@@ -80,7 +80,7 @@ class _Zstandard(io.RawIOBase):
             return self._stream.readinto(buffer)
         except OSError as e:
             raise DataError(
-                f'the Zstandard archive is broken ({e})', self._path, repair='copy or download it again'
+                f'the Zstandard archive is broken ({e})', where=self._path, repair='copy or download it again'
             ) from e
 
 
@@ -88,19 +88,21 @@ def _first_bytes(path: Path) -> bytes:
     "Enough of a file to tell its kind; `DataError` if there is none or it can't be read"
     try:
         if path.is_dir():
-            raise DataError('this is a folder', path, 'a file', 'name the file in it')
+            raise DataError('this is a folder', where=path, expected='a file', repair='name the file in it')
         with path.open('rb') as raw:
             return raw.read(4)
     except FileNotFoundError:
         raise DataError(
-            'there is no such file', path, repair=f'check the path; relative paths start from {Path.cwd()}'
+            'there is no such file',
+            where=path,
+            repair=f'check the path; relative paths start from {Path.cwd()}',
         ) from None
     except OSError as e:
         raise DataError(
             f'the file cannot be read ({e.strerror})',
-            path,
-            'a file that this process may read',
-            'change its permissions, or copy it',
+            where=path,
+            expected='a file that this process may read',
+            repair='change its permissions, or copy it',
         ) from e
 
 # %% ../../nbs/030_core.text.ipynb #7332b8b9
@@ -120,13 +122,13 @@ def open_text(
     with _unpacked(path) as f:
         try:
             if not (head := f.peek(3)[:3]):
-                raise DataError('the file is empty', path, repair='check the step that wrote it')
+                raise DataError('the file is empty', where=path, repair='check the step that wrote it')
             if head == b'\xef\xbb\xbf':
                 f.read(3)
             yield f
         except (EOFError, zlib.error, gzip.BadGzipFile) as e:
             raise DataError(
-                f'the gzip archive is broken ({e})', path, repair='copy or download it again'
+                f'the gzip archive is broken ({e})', where=path, repair='copy or download it again'
             ) from e
 
 # %% ../../nbs/030_core.text.ipynb #9c2362fc
@@ -144,12 +146,17 @@ def parse_lines(
             continue
         if blank:
             raise DataError(
-                'blank line', f'{path}, line {blank}', 'a record on every line', 'delete the blank line'
+                'blank line',
+                where=f'{path}, line {blank}',
+                expected='a record on every line',
+                repair='delete the blank line',
             )
         try:
             yield parse(line)
         except DataError as e:
-            raise DataError(e.problem, f'{path}, line {number}', e.expected, e.repair) from None
+            raise DataError(
+                e.problem, where=f'{path}, line {number}', expected=e.expected, repair=e.repair
+            ) from None
 
 # %% ../../nbs/030_core.text.ipynb #226228c4
 def _document(kind: str, records: str) -> DataError:
@@ -224,7 +231,10 @@ def _comma_separated(f: BinaryIO, path: str | Path) -> Iterator[tuple[int, list[
         for values in rows:
             if values and blank:
                 raise DataError(
-                    'blank line', f'{path}, line {blank}', 'a record on every line', 'delete the blank line'
+                    'blank line',
+                    where=f'{path}, line {blank}',
+                    expected='a record on every line',
+                    repair='delete the blank line',
                 )
             if values:
                 yield rows.line_num, values
@@ -232,11 +242,13 @@ def _comma_separated(f: BinaryIO, path: str | Path) -> Iterator[tuple[int, list[
                 blank = blank or rows.line_num
     except csv.Error as e:
         raise DataError(
-            f'broken quotes ({e})', f'{path}, line {rows.line_num}', repair='mend the line'
+            f'broken quotes ({e})', where=f'{path}, line {rows.line_num}', repair='mend the line'
         ) from None
     except UnicodeDecodeError as e:
         raise DataError(
-            f'not UTF-8 ({e.reason})', f'{path}, after line {rows.line_num}', repair='save the file in UTF-8'
+            f'not UTF-8 ({e.reason})',
+            where=f'{path}, after line {rows.line_num}',
+            repair='save the file in UTF-8',
         ) from None
 
 # %% ../../nbs/030_core.text.ipynb #896995f7
@@ -245,7 +257,7 @@ PASSAGE_ID_NAMES = ('docid', 'doc_id', 'passage_id', 'passage-id', 'corpus-id')
 ID_NAMES = ('_id', 'id', *QUERY_ID_NAMES, *PASSAGE_ID_NAMES)
 
 # %% ../../nbs/030_core.text.ipynb #0d982214
-def id_string(
+def to_id_string(
     value: object,  # an id as found in JSON or in a Python container
 ) -> str:
     "The id as a string; `DataError` for what isn't a string or an integer"

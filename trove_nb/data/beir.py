@@ -16,12 +16,12 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from ..core.errors import DataError
 from ..core.files import atomic_folder, atomic_write
-from ..core.messages import DataError
 from ..core.text import PASSAGE_ID_NAMES, QUERY_ID_NAMES, local_file
 from .pipeline import MaterializedQRelConfig
 from .qrels import as_triplets
-from .records import Records, RecordSet, snapshot
+from .records import Records, RecordSet, write_in_memory_data
 
 # %% ../../nbs/150_data.beir.ipynb #e927a180
 _PACKINGS = ('', '.gz', '.zst')
@@ -66,9 +66,9 @@ def _refuse_unfit(frame: pl.DataFrame, format_: str, path: str | Path):
         if len(bad):
             raise DataError(
                 f'the {name} {bad[0]!r} holds {holds}',
-                path,
-                f'ids that the format {format_!r} can hold',
-                "write as '.parquet' or as 'grouped', or rename it",
+                where=path,
+                expected=f'ids that the format {format_!r} can hold',
+                repair="write as '.parquet' or as 'grouped', or rename it",
             )
 
 # %% ../../nbs/150_data.beir.ipynb #ba0c9add
@@ -116,9 +116,9 @@ def write_qrel(
     if format not in _QREL_SUFFIXES.values():
         raise DataError(
             f'no format {format!r}' if format else f'the suffix {suffix!r} tells no format',
-            path,
-            f'{", ".join(_QREL_SUFFIXES)}, or one of the formats {", ".join(dict.fromkeys(_QREL_SUFFIXES.values()))}',
-            'name the format',
+            where=path,
+            expected=f'{", ".join(_QREL_SUFFIXES)}, or one of the formats {", ".join(dict.fromkeys(_QREL_SUFFIXES.values()))}',
+            repair='name the format',
         )
     if format == 'parquet':
         with atomic_write(path) as temporary:
@@ -136,7 +136,7 @@ def _records(texts: object, role: str) -> Iterable[dict]:
     if isinstance(texts, (Records, RecordSet)):
         return texts
     return RecordSet.open(
-        texts if isinstance(texts, (str, Path, list, tuple)) else snapshot(texts),
+        texts if isinstance(texts, (str, Path, list, tuple)) else write_in_memory_data(texts),
         'query' if role == 'queries' else 'passage',
     )
 
@@ -150,11 +150,13 @@ def write_beir_folder(
 ) -> Path:
     "Write a collection in BEIR's layout, complete or not at all"
     if packing not in _PACKINGS:
-        raise DataError(f'packing={packing!r}', folder, f'one of {", ".join(map(repr, _PACKINGS))}')
+        raise DataError(
+            f'packing={packing!r}', where=folder, expected=f'one of {", ".join(map(repr, _PACKINGS))}'
+        )
     if not qrels:
-        raise DataError('there are no qrels', folder, '{split: qrel}')
+        raise DataError('there are no qrels', where=folder, expected='{split: qrel}')
     if odd := [o for o in qrels if not o or Path(o).name != o]:
-        raise DataError(f'a split is called {odd[0]!r}', folder, 'a name that a file can have')
+        raise DataError(f'a split is called {odd[0]!r}', where=folder, expected='a name that a file can have')
     with atomic_folder(folder) as temporary:
         for name, texts in (('corpus', corpus), ('queries', queries)):
             with _packing(temporary / f'{name}.jsonl{packing}') as f:
@@ -174,9 +176,9 @@ def _texts_of(folder: Path, name: str) -> Path:
         return found[0]
     raise DataError(
         f'there is no {name}.jsonl',
-        folder,
-        f'{name}.jsonl, perhaps packed (.gz, .zst), or {name}.parquet, beside a folder qrels',
-        'check the path',
+        where=folder,
+        expected=f'{name}.jsonl, perhaps packed (.gz, .zst), or {name}.parquet, beside a folder qrels',
+        repair='check the path',
     )
 
 
@@ -185,9 +187,9 @@ def _splits_of(folder: Path) -> dict[str, Path]:
     if not (folder / 'qrels').is_dir():
         raise DataError(
             'there is no folder qrels',
-            folder,
-            'a collection in BEIR layout: corpus.jsonl, queries.jsonl, qrels/<split>.tsv',
-            'check the path',
+            where=folder,
+            expected='a collection in BEIR layout: corpus.jsonl, queries.jsonl, qrels/<split>.tsv',
+            repair='check the path',
         )
     splits = {}
     for suffix in reversed(_SPLIT_FILES):
@@ -205,14 +207,19 @@ def beir_folder(
     "The config of a collection in BEIR's layout; `DataError` with what there is if something is missing"
     folder = local_file(path)
     if not folder.is_dir():
-        raise DataError('there is no such folder', folder, 'a folder in BEIR layout', 'check the path')
+        raise DataError(
+            'there is no such folder',
+            where=folder,
+            expected='a folder in BEIR layout',
+            repair='check the path',
+        )
     splits = _splits_of(folder)
     if split is not None and split not in splits:
         raise DataError(
             f'there is no split {split!r}',
-            folder / 'qrels',
-            f'one of {", ".join(map(repr, splits)) or "(none)"}',
-            'name a split that there is',
+            where=folder / 'qrels',
+            expected=f'one of {", ".join(map(repr, splits)) or "(none)"}',
+            repair='name a split that there is',
         )
     fields = dict(
         corpus_path=_texts_of(folder, 'corpus'), query_path=_texts_of(folder, 'queries'), **config_fields

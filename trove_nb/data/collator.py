@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import BatchEncoding
 
-from ..core.messages import DataError
+from ..core.errors import DataError
 from .datasets import DataArguments
 from .tokenize import tokenize
 

@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 from fastcore.basics import patch
 
-from ..core.messages import DataError
-from ..core.views import plain_html
+from ..core.errors import DataError
+from ..core.html import escape_html
 from .collator import RetrievalCollator
 from .datasets import DataArguments, QRelDataset, leaf_datasets
 from .pipeline import MaterializedQRelConfig, QRelPipeline
@@ -101,9 +101,9 @@ def _repr_html_(self: LintReport):
     cell = lambda o: f'<td style="text-align:left;vertical-align:top;padding:2px 8px">{o}</td>'
 
     def row(f):
-        listed = '<br>'.join(f'<code>{plain_html(e)}</code>' for e in f.examples)
-        severity = plain_html(f.severity) if f.severity == 'note' else f'<b>{plain_html(f.severity)}</b>'
-        return f'<tr>{"".join(map(cell, (severity, plain_html(f.kind), plain_html(f.where), f"{f.count:,} of {f.of:,}", plain_html(f.says), listed, plain_html(f.repair))))}</tr>'
+        listed = '<br>'.join(f'<code>{escape_html(e)}</code>' for e in f.examples)
+        severity = escape_html(f.severity) if f.severity == 'note' else f'<b>{escape_html(f.severity)}</b>'
+        return f'<tr>{"".join(map(cell, (severity, escape_html(f.kind), escape_html(f.where), f"{f.count:,} of {f.of:,}", escape_html(f.says), listed, escape_html(f.repair))))}</tr>'
 
     head = ''.join(
         f'<th style="text-align:left;padding:2px 8px">{o}</th>'
@@ -137,8 +137,8 @@ def _as_split(name: str, given: Any, data_args: DataArguments | None) -> _Split:
     given = given if isinstance(given, dict) else {'judged': given}
     configs = [
         (role, c)
-        for role, some in given.items()
-        for c in (some if isinstance(some, (list, tuple)) else [some])
+        for role, sources in given.items()
+        for c in (sources if isinstance(sources, (list, tuple)) else [sources])
         if c is not None
     ]
     wrong = [role for role, _ in configs if role not in ROLES] + [
@@ -883,18 +883,18 @@ class ModelInput(Sequence):
 
     def _repr_html_(self):
         mark = lambda token, special: (
-            f'<b style="opacity:.55">{plain_html(token)}</b>'
+            f'<b style="opacity:.55">{escape_html(token)}</b>'
             if special
-            else f'<span style="border-bottom:1px solid">{plain_html(token)}</span>'
+            else f'<span style="border-bottom:1px solid">{escape_html(token)}</span>'
         )
-        lost = lambda o: f' <s style="opacity:.55">{plain_html(_clip(o, 200))}</s>' if o.strip() else ''
+        lost = lambda o: f' <s style="opacity:.55">{escape_html(_clip(o, 200))}</s>' if o.strip() else ''
 
         def row(t):
             shown = lost(t.cut[0]) + ' '.join(map(mark, t.tokens, t.special)) + lost(t.cut[1])
             before = (
-                f'<br><i>put before the text:</i> <code>{plain_html(t.before)}</code>' if t.before else ''
+                f'<br><i>put before the text:</i> <code>{escape_html(t.before)}</code>' if t.before else ''
             )
-            return f'<tr><td style="text-align:left;vertical-align:top">{plain_html(t.name)}<br>{len(t.ids)} of {t.limit or "any"} tokens</td><td style="text-align:left">{shown}{before}</td></tr>'
+            return f'<tr><td style="text-align:left;vertical-align:top">{escape_html(t.name)}<br>{len(t.ids)} of {t.limit or "any"} tokens</td><td style="text-align:left">{shown}{before}</td></tr>'
 
         return f'<table><tbody>{"".join(map(row, self))}</tbody></table>'
 

@@ -18,13 +18,15 @@ import numpy as np
 import polars as pl
 from fastcore.basics import patch
 
+from ..core.errors import DataError
 from ..core.files import fingerprint as fingerprint_of
 from ..core.files import fingerprint_file
-from ..core.messages import DataError, some
+from ..core.html import SummaryTable
+from ..core.messages import summarize_items
 from ..core.text import local_file
-from ..core.views import Facts, settings_facts
+from ..core.views import summarize_settings
 from .qrels import as_triplets, available_loaders, load_qids, load_qrel, qrel_pieces
-from .records import RecordSet, snapshot
+from .records import RecordSet, write_in_memory_data
 from .training_rows import training_rows_format
 
 # %% ../../nbs/130_data.pipeline.ipynb #57c311c0
@@ -41,10 +43,10 @@ def _as_path(given, field: str) -> str:
             f'{field} is {given!r:.80}', where='MaterializedQRelConfig', expected='a path or a list of paths'
         )
     if field in ('corpus_path', 'query_path'):
-        return snapshot(given)
+        return write_in_memory_data(given)
     if type(given) is dict:
-        return snapshot(as_triplets(given, field))
-    if training_rows_format(path := snapshot(given)) is None:
+        return write_in_memory_data(as_triplets(given, field))
+    if training_rows_format(path := write_in_memory_data(given)) is None:
         as_triplets(given, field)  # refused now, if at all
     return path
 
@@ -96,7 +98,7 @@ class MaterializedQRelConfig:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def _repr_html_(self) -> str:
-        return settings_facts(self).html
+        return summarize_settings(self).html
 
 # %% ../../nbs/130_data.pipeline.ipynb #7bc46c9b
 GROUP_CHOICES = ('group_top_k', 'group_bottom_k', 'group_first_k', 'group_random_k')
@@ -532,7 +534,7 @@ def _refuse_missing(self: QRelPipeline, before: pl.DataFrame):
         lost = t.filter(pl.col(column) < 0)
         if not lost.height:
             continue
-        says = f'{some(lost[name].unique(maintain_order=True), kind + " id")} in {lost.height:,} of {t.height:,} judgements stand in none of'
+        says = f'{summarize_items(lost[name].unique(maintain_order=True), kind + " id")} in {lost.height:,} of {t.height:,} judgements stand in none of'
         if self.on_missing == 'error':
             raise DataError(
                 f'{says} {paths}',
@@ -587,7 +589,7 @@ def _check(self: QRelPipeline, name: str, before: pl.DataFrame, after: pl.DataFr
         raise DataError(
             f'{name!r} leaves no judgement of {before.height:,}',
             where=self.files,
-            repair=f'loosen it; before it there are {some(before["qid"].unique(maintain_order=True), "query id", plural="query ids")} and scores from {before["score"].min()} to {before["score"].max()}',
+            repair=f'loosen it; before it there are {summarize_items(before["qid"].unique(maintain_order=True), "query id", plural="query ids")} and scores from {before["score"].min()} to {before["score"].max()}',
         )
 
 # %% ../../nbs/130_data.pipeline.ipynb #9ddf603e
@@ -757,10 +759,10 @@ def steps(self: QRelPipeline):  # pandas.DataFrame
 
 
 @patch
-def _facts(self: QRelPipeline) -> Facts:
-    return Facts(
+def _facts(self: QRelPipeline) -> SummaryTable:
+    return SummaryTable(
         'QRelPipeline',
-        settings_facts(self.config).facts,
+        summarize_settings(self.config).facts,
         [f'steps: {", ".join(["load", *self._steps()])}', 'preview() tells what each step leaves'],
     )
 

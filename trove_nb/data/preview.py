@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from fastcore.basics import patch
 
-from ..core.messages import DataError
-from ..core.views import plain_html
+from ..core.errors import DataError
+from ..core.html import escape_html
 from .datasets import QRelDataset
 from .pipeline import MaterializedQRelConfig, QRelPipeline, Stage
 from .records import RecordSet
@@ -220,7 +220,7 @@ class _Lane:
                 )
                 self.last = stage.after
                 if not stage.after.height:
-                    raise DataError(f'{stage.name!r} leaves no judgement', pipeline.files)
+                    raise DataError(f'{stage.name!r} leaves no judgement', where=pipeline.files)
         except (DataError, OSError) as e:
             self.problem = str(e)
 
@@ -463,8 +463,8 @@ _ROW, _BAR, _NAME_X, _BAR_X, _BAR_W, _WIDTH = (
 
 def _text(x, y, says: str, n: int, style: str = '') -> str:
     "Text of at most n characters; the whole of it as a tooltip"
-    title = f'<title>{plain_html(says)}</title>' if len(says) > n else ''
-    return f'<text x="{x}" y="{y}" fill="currentColor" {style}>{title}{plain_html(says if len(says) <= n else says[: n - 1] + "…")}</text>'
+    title = f'<title>{escape_html(says)}</title>' if len(says) > n else ''
+    return f'<text x="{x}" y="{y}" fill="currentColor" {style}>{title}{escape_html(says if len(says) <= n else says[: n - 1] + "…")}</text>'
 
 
 def _ends(text: str, n: int) -> str:
@@ -522,7 +522,7 @@ def svg(self: Preview) -> str:
             parts.append(_rail(begins[s.pool], y + _BAR / 2))
         parts.append(_bar(s, y, wide, above))
         y, above = y + _ROW, wide
-    says = plain_html(', '.join(f'{s.name} {s.after.judgements:,}' for s in self))
+    says = escape_html(', '.join(f'{s.name} {s.after.judgements:,}' for s in self))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="judgements left after each step: {says}" viewBox="0 0 {_WIDTH} {y}" width="{_WIDTH}" style="max-width:100%;height:auto" '
         f'font-family="sans-serif" font-size="12">{"".join(parts)}</svg>'
@@ -549,7 +549,7 @@ def _table(stages: list[PreviewStage]) -> str:
             for o in ('judgements', 'queries', 'passages')
         ]
         says = [f'{s.pool} {s.lane + 1}' if s.lane is not None and s.pool in several else s.pool, s.name]
-        return f'<tr>{"".join(cell(plain_html(o), "left") for o in says)}{"".join(cell(o, "right") for o in (*numbers, f"{s.changed:,}"))}{cell(" · ".join(f"{o:,}" for o in s.after.per_query), "left")}{cell(plain_html(_shown_labels(s.after.labels)), "left", "")}</tr>'
+        return f'<tr>{"".join(cell(escape_html(o), "left") for o in says)}{"".join(cell(o, "right") for o in (*numbers, f"{s.changed:,}"))}{cell(" · ".join(f"{o:,}" for o in s.after.per_query), "left")}{cell(escape_html(_shown_labels(s.after.labels)), "left", "")}</tr>'
 
     quantiles = '<span title="judgements of a query: least, 25 %, median, 75 %, most">per query</span>'
     head = ''.join(
@@ -561,17 +561,17 @@ def _table(stages: list[PreviewStage]) -> str:
 # %% ../../nbs/180_data.preview.ipynb #4865ab9d
 def _folded(s: PreviewStage) -> str:
     where = s.pool if s.lane is None else f'{s.pool} {s.lane + 1}'
-    listed = ''.join(f'<li><code>{plain_html(e)}</code></li>' for e in s.examples)
+    listed = ''.join(f'<li><code>{escape_html(e)}</code></li>' for e in s.examples)
     what = ', '.join(
         f'{n:,} {says}' for n, says in ((s.left_out, 'left out'), (s.changed, 'given another score')) if n
     )
-    return f'<details><summary>{plain_html(where)}, {plain_html(s.name)}: {what or "changes"}, such as</summary><ul>{listed}</ul></details>'
+    return f'<details><summary>{escape_html(where)}, {escape_html(s.name)}: {what or "changes"}, such as</summary><ul>{listed}</ul></details>'
 
 
 @patch
 def _repr_html_(self: Preview):
-    notes = ''.join(f'<li>{plain_html(n)}</li>' for n in self.notes)
+    notes = ''.join(f'<li>{escape_html(n)}</li>' for n in self.notes)
     return (
-        f'<p>{plain_html(self.title)}</p>{self.svg()}{_table(self.stages)}{"".join(_folded(s) for s in self if s.examples)}'
+        f'<p>{escape_html(self.title)}</p>{self.svg()}{_table(self.stages)}{"".join(_folded(s) for s in self if s.examples)}'
         + (f'<ul>{notes}</ul>' if notes else '')
     )

@@ -19,18 +19,19 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
-from ..core.messages import DataError, some
+from ..core.errors import DataError
+from ..core.messages import summarize_items
 from ..core.registry import Catalogue, Entry, Registry
 from trove_nb.core.text import (
     PASSAGE_ID_NAMES,
     QUERY_ID_NAMES,
-    id_string,
     json_object,
     local_file,
     open_text,
     parse_lines,
+    to_id_string,
 )
-from .records import as_frame
+from .records import to_polars_frame
 from .training_rows import training_judgements, training_rows_format
 
 # %% ../../nbs/120_data.qrels.ipynb #bad57002
@@ -64,9 +65,9 @@ def _columns(names: Iterable[str], where: str) -> dict[str, str]:
                 f'two columns could be the {role}: {", ".join(columns)}'
                 if columns
                 else f'no column for the {role} among {", ".join(map(str, names))}',
-                where,
-                f'exactly one of {", ".join(_ROLES[role])}',
-                'rename the columns',
+                where=where,
+                expected=f'exactly one of {", ".join(_ROLES[role])}',
+                repair='rename the columns',
             )
     return {role: columns[0] for role, columns in found.items()}
 
@@ -76,7 +77,9 @@ def _refuse_first(frame: pl.DataFrame, bad: pl.Expr, where: Callable[[int], str]
     if not (hits := frame.select(bad.fill_null(False)).to_series()).any():
         return
     row = {'place': hits.arg_max(), **frame.row(hits.arg_max(), named=True)}
-    raise DataError(problem.format(**{k: repr(v) for k, v in row.items()}), where(row['place']), **kwargs)
+    raise DataError(
+        problem.format(**{k: repr(v) for k, v in row.items()}), where=where(row['place']), **kwargs
+    )
 
 
 def _first_place(frame: pl.DataFrame) -> int:
@@ -88,9 +91,9 @@ def _ids_checked(frame: pl.DataFrame, name: str, where: Callable[[int], str]) ->
     if not (dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum)):
         raise DataError(
             f'{name} has the type {dtype}, such as {frame[name].first()!r}',
-            where(_first_place(frame)),
-            'strings or integers',
-            'write ids as strings where the data is made',
+            where=where(_first_place(frame)),
+            expected='strings or integers',
+            repair='write ids as strings where the data is made',
         )
     if dtype != pl.String:
         frame = frame.with_columns(pl.col(name).cast(pl.String))
@@ -101,7 +104,7 @@ def _ids_checked(frame: pl.DataFrame, name: str, where: Callable[[int], str]) ->
 def _checked(frame: pl.DataFrame, where: Callable[[int], str]) -> pl.DataFrame:
     "The columns qid, docid, score of a frame that may also have `place`, its line or row number"
     if not frame.height:
-        raise DataError('there are no judgements', where(None), 'at least one row')
+        raise DataError('there are no judgements', where=where(None), expected='at least one row')
     for name in _ROLES:
         if frame[name].null_count():
             _refuse_first(
@@ -117,9 +120,9 @@ def _checked(frame: pl.DataFrame, where: Callable[[int], str]) -> pl.DataFrame:
     if not dtype.is_numeric():
         raise DataError(
             f'score has the type {dtype}, such as {frame["score"][0]!r}',
-            where(_first_place(frame)),
-            'numbers',
-            'convert the scores',
+            where=where(_first_place(frame)),
+            expected='numbers',
+            repair='convert the scores',
         )
     if not dtype.is_integer():
         _refuse_first(
@@ -144,13 +147,17 @@ def _numbers(values: list, where: Callable[[int], str], places: Iterable[int]) -
     if (kinds := set(map(type, values))) - {int, float}:
         for value, place in zip(values, places):
             if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-                raise DataError(f'score is {value!r}', where(place), 'a number', 'give it a score')
+                raise DataError(
+                    f'score is {value!r}', where=where(place), expected='a number', repair='give it a score'
+                )
         values = [o.item() if isinstance(o, np.generic) else o for o in values]
         kinds = set(map(type, values))
     try:
         return pl.Series('score', np.array(values, dtype=np.int64 if kinds == {int} else np.float64))
     except (OverflowError, TypeError) as e:
-        raise DataError(f"a score can't be held ({e})", where(None), 'numbers of 64 bits') from None
+        raise DataError(
+            f"a score can't be held ({e})", where=where(None), expected='numbers of 64 bits'
+        ) from None
 
 # %% ../../nbs/120_data.qrels.ipynb #b170b627
 def _nested(qrel: dict, origin: str) -> pl.DataFrame:
@@ -160,14 +167,16 @@ def _nested(qrel: dict, origin: str) -> pl.DataFrame:
         if not (isinstance(judged, dict) and judged):
             raise DataError(
                 f'query {qid!r} has {judged!r:.80}',
-                origin,
-                '{qid: {docid: score}} with a passage for each query',
-                'remove the query',
+                where=origin,
+                expected='{qid: {docid: score}} with a passage for each query',
+                repair='remove the query',
             )
         try:
-            names = [id_string(o) for o in (qid, *judged)]
+            names = [to_id_string(o) for o in (qid, *judged)]
         except DataError as e:
-            raise DataError(e.problem, f'{origin}, query {qid!r}', e.expected, e.repair) from None
+            raise DataError(
+                e.problem, where=f'{origin}, query {qid!r}', expected=e.expected, repair=e.repair
+            ) from None
         qids += names[:1] * len(judged)
         docids += names[1:]
         scores += judged.values()
@@ -179,7 +188,7 @@ def _nested(qrel: dict, origin: str) -> pl.DataFrame:
 
 
 def _frame(obj: object, origin: str) -> pl.DataFrame:
-    return _nested(obj, origin) if type(obj) is dict else as_frame(obj, origin)
+    return _nested(obj, origin) if type(obj) is dict else to_polars_frame(obj, origin)
 
 # %% ../../nbs/120_data.qrels.ipynb #220c40f8
 def _is_list(dtype: pl.DataType) -> bool:
@@ -193,7 +202,9 @@ def _flat(frame: pl.DataFrame, where: Callable[[int], str]) -> pl.DataFrame:
         return frame
     if len(grouped) == 1:
         raise DataError(
-            f'only {grouped[0]} holds lists', where(None), 'lists in docid and score, or in neither'
+            f'only {grouped[0]} holds lists',
+            where=where(None),
+            expected='lists in docid and score, or in neither',
         )
     for name in grouped:
         _refuse_first(frame, pl.col(name).is_null(), where, f'{name} is missing')
@@ -287,9 +298,9 @@ def _load(output: str, path: str | Path, num_proc: int | None) -> object:
         repair = f'this looks like a BEIR folder: beir_folder({str(path)!r}) finds the files in it'
     raise DataError(
         f'no {output} loader takes this {"folder" if path.is_dir() else "file"}',
-        path,
-        f'what one of the loaders takes ({takes})',
-        repair,
+        where=path,
+        expected=f'what one of the loaders takes ({takes})',
+        repair=repair,
     )
 
 # %% ../../nbs/120_data.qrels.ipynb #a8d16fb6
@@ -327,20 +338,20 @@ def _text_lines(path: str) -> pl.Series:
     except UnicodeDecodeError as e:
         line = data[: e.start].count(b'\n') + 1
         raise DataError(
-            f'not UTF-8 ({e.reason})', f'{path}, line {line}', repair='save the file as UTF-8'
+            f'not UTF-8 ({e.reason})', where=f'{path}, line {line}', repair='save the file as UTF-8'
         ) from None
     lines = pl.Series('line', [text]).str.split('\n').explode().str.strip_suffix('\r')
     filled = lines.str.strip_chars() != ''
     if not filled.any():
-        raise DataError('the file holds blank lines only', path, repair='check the step that wrote it')
+        raise DataError('the file holds blank lines only', where=path, repair='check the step that wrote it')
     n = len(lines) - filled.reverse().arg_max()
     lines, blank = lines[:n], ~filled[:n]
     if blank.any():
         raise DataError(
             'blank line',
-            f'{path}, line {blank.arg_max() + 1}',
-            'a row on every line',
-            'delete the blank line',
+            where=f'{path}, line {blank.arg_max() + 1}',
+            expected='a row on every line',
+            repair='delete the blank line',
         )
     return lines
 
@@ -367,7 +378,12 @@ def _layout(path: str) -> tuple[str, list[str]]:
     with open_text(path) as f:
         line = f.readline(1 << 16).decode(errors='replace').rstrip('\r\n')
     if not line.strip():
-        raise DataError('blank line', f'{path}, line 1', 'a row on every line', 'delete the blank line')
+        raise DataError(
+            'blank line',
+            where=f'{path}, line 1',
+            expected='a row on every line',
+            repair='delete the blank line',
+        )
     if _known([line]):
         return ' ', [line.strip()]
     fields = {o: _split(line, o) for o in ('\t' if '\t' in line else ',;| ')}
@@ -397,17 +413,17 @@ def _quoted(lines: pl.Series, delimiter: str, width: int, path: str) -> pl.DataF
             if len(row) != width:
                 raise DataError(
                     f'{len(row)} columns',
-                    f'{path}, line {place}',
-                    f'{width} columns delimited by {_CALLED[delimiter]}',
-                    'correct or delete the line',
+                    where=f'{path}, line {place}',
+                    expected=f'{width} columns delimited by {_CALLED[delimiter]}',
+                    repair='correct or delete the line',
                 )
             rows.append((place, *row))
             place = reader.line_num + 1
     except csv.Error as e:
         raise DataError(
             f'broken quotes ({e})',
-            f'{path}, line {place}',
-            'fields in double quotes, a quote in them doubled',
+            where=f'{path}, line {place}',
+            expected='fields in double quotes, a quote in them doubled',
         ) from None
     return pl.DataFrame(
         rows, schema={'place': pl.Int64, **{str(i): pl.String for i in range(width)}}, orient='row'
@@ -534,7 +550,7 @@ def _swift(
 def _exact(path: str, delimiter: str, width: int, roles: dict[str, str], has_header: bool) -> pl.DataFrame:
     frame = _fields(path, delimiter, width)[1 if has_header else 0 :]
     if not frame.height:
-        raise DataError('a header and no judgements', path, 'at least one row')
+        raise DataError('a header and no judgements', where=path, expected='at least one row')
     return _scored(frame, roles, path)
 
 # %% ../../nbs/120_data.qrels.ipynb #6b6f1bd3
@@ -571,9 +587,9 @@ def _labels(frame: pl.DataFrame, path: str) -> pl.DataFrame:
     if highest < 10:
         raise DataError(
             f'the third column counts 1, 2, 3 for every query, up to {highest}: ranks or labels?',
-            path,
-            'scores, or ranks up to 10 and more',
-            'put a header: score for labels, rank for ranks',
+            where=path,
+            expected='scores, or ranks up to 10 and more',
+            repair='put a header: score for labels, rank for ranks',
         )
     return frame.with_columns(score=1 / pl.col('score'))
 
@@ -586,9 +602,9 @@ def pickled_qrel(
     if _suffix(filepath) in ('.pkl', '.pickle'):
         raise DataError(
             'pickles are not read: they can run any code',
-            filepath,
-            'tsv, csv, TREC, JSON lines or parquet',
-            'if you trust the file, unpickle it yourself and hand over what is in it',
+            where=filepath,
+            expected='tsv, csv, TREC, JSON lines or parquet',
+            repair='if you trust the file, unpickle it yourself and hand over what is in it',
         )
 
 # %% ../../nbs/120_data.qrels.ipynb #e96f5d29
@@ -616,9 +632,9 @@ def delimited_qrel(
             return None
         raise DataError(
             f'{len(first)} columns and no header',
-            f'{filepath}, line 1',
-            'query id, passage id and score, or a header that names them',
-            'check the delimiter; texts in place of ids are training rows, whose columns are named anchor and positive',
+            where=f'{filepath}, line 1',
+            expected='query id, passage id and score, or a header that names them',
+            repair='check the delimiter; texts in place of ids are training rows, whose columns are named anchor and positive',
         )
     found = _judgements(
         filepath,
@@ -684,10 +700,14 @@ def _judged(line: bytes, roles: dict[str, str]) -> tuple[str, list[str], list]:
         )
     if not {*map(type, scores)} <= {int, float}:
         raise DataError(
-            some([o for o in scores if type(o) not in (int, float)], 'score') + ' not numeric',
+            summarize_items([o for o in scores if type(o) not in (int, float)], 'score') + ' not numeric',
             expected='numbers',
         )
-    return id_string(qid), docids if {*map(type, docids)} == {str} else [id_string(o) for o in docids], scores
+    return (
+        to_id_string(qid),
+        docids if {*map(type, docids)} == {str} else [to_id_string(o) for o in docids],
+        scores,
+    )
 
 # %% ../../nbs/120_data.qrels.ipynb #663816e1
 @register_loader('qrel')
@@ -725,7 +745,9 @@ def _parquet_names(filepath: str) -> list[str]:
         return list(pl.read_parquet_schema(filepath))
     except (pl.exceptions.PolarsError, OSError) as e:
         raise DataError(
-            f'this is no Parquet file ({str(e).splitlines()[0]})', filepath, repair='copy or write it again'
+            f'this is no Parquet file ({str(e).splitlines()[0]})',
+            where=filepath,
+            repair='copy or write it again',
         ) from None
 
 # %% ../../nbs/120_data.qrels.ipynb #e5c3011e
@@ -775,7 +797,10 @@ def qid_list(
         frame = frame[1:]
     elif _known(frame['id'][:1]):
         raise DataError(
-            f'{frame["id"][0]!r} looks like a header', where(1), 'ids of queries', 'delete the line'
+            f'{frame["id"][0]!r} looks like a header',
+            where=where(1),
+            expected='ids of queries',
+            repair='delete the line',
         )
     _refuse_first(
         frame, pl.col('id').str.contains(r'\s'), where, 'white space in the id {id}', expected='one id a line'
@@ -815,7 +840,7 @@ def jsonl_qids(
     if (name := _qid_column(first)) is None or training_rows_format(filepath):
         return None
     with open_text(filepath) as f:
-        return list(parse_lines(f, filepath, lambda line: id_string(json_object(line).get(name))))
+        return list(parse_lines(f, filepath, lambda line: to_id_string(json_object(line).get(name))))
 
 # %% ../../nbs/120_data.qrels.ipynb #92a030da
 def load_qids(
@@ -825,11 +850,13 @@ def load_qids(
     "The query ids of a file, each once, in its order"
     ids = _load('qid', filepath, num_proc)
     if isinstance(ids, (str, dict)):
-        raise DataError(f'a loader returned a {type(ids).__name__}', filepath, 'a list of query ids')
+        raise DataError(
+            f'a loader returned a {type(ids).__name__}', where=filepath, expected='a list of query ids'
+        )
     try:
-        ids = list(dict.fromkeys(id_string(o) for o in ids))
+        ids = list(dict.fromkeys(to_id_string(o) for o in ids))
     except DataError as e:
-        raise DataError(e.problem, filepath, e.expected, e.repair) from None
+        raise DataError(e.problem, where=filepath, expected=e.expected, repair=e.repair) from None
     if ids:
         return ids
-    raise DataError('there are no query ids', filepath, 'at least one')
+    raise DataError('there are no query ids', where=filepath, expected='at least one')

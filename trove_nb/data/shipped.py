@@ -9,7 +9,7 @@ __all__ = ['shipped_collections', 'shipped_collection']
 from importlib.resources import files
 from pathlib import Path
 
-from ..core.messages import DataError
+from ..core.errors import DataError
 
 # %% ../../nbs/151_data.shipped.ipynb #fa94ca2a
 def _shipped_folder() -> Path:

@@ -17,15 +17,15 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ..core.messages import DataError
+from ..core.errors import DataError
 from trove_nb.core.text import (
     file_kind,
-    id_string,
     json_object,
     local_file,
     open_text,
     parse_lines,
     separated_values,
+    to_id_string,
 )
 
 # %% ../../nbs/100_data.training_rows.ipynb #dcd68dd5
@@ -78,7 +78,7 @@ def _number(value: object) -> int | float:
 
 
 def _named(id_: object, title: str | None, text: str, score: object = None) -> _Passage:
-    return _Passage(_content_id(title, text) if id_ is None else id_string(id_), title, text, score)
+    return _Passage(_content_id(title, text) if id_ is None else to_id_string(id_), title, text, score)
 
 # %% ../../nbs/100_data.training_rows.ipynb #b01a2489
 def _tevatron_passages(row: dict, field: str) -> list[_Passage]:
@@ -96,7 +96,7 @@ def _tevatron(row: dict) -> _Row:
     query = _named(row.get('query_id'), None, _text(row.get(name), name))
     if 'positive_passages' in row:
         return _Row(query, *(_tevatron_passages(row, f'{o}_passages') for o in ('positive', 'negative')))
-    only_ids = lambda field: [_Passage(id_string(o), None, None, None) for o in _list(row, field)]
+    only_ids = lambda field: [_Passage(to_id_string(o), None, None, None) for o in _list(row, field)]
     return _Row(query, only_ids('positive_document_ids'), only_ids('negative_document_ids'))
 
 
@@ -194,9 +194,9 @@ def _separated_records(path: Path, kind: str) -> Iterator[tuple[str, dict]]:
         if len(values) != len(header):
             raise DataError(
                 f'{len(values)} columns',
-                f'{path}, line {line}',
-                f'{len(header)}, as in the header',
-                'mend the line',
+                where=f'{path}, line {line}',
+                expected=f'{len(header)}, as in the header',
+                repair='mend the line',
             )
         yield f'line {line}', dict(zip(header, values))
 
@@ -225,7 +225,9 @@ def _training_rows(path: Path, format_: str, kind: str) -> Iterator[tuple[str, _
         try:
             yield place, _READERS[format_](record)
         except DataError as e:
-            raise DataError(e.problem, f'{path}, {place}', e.expected, e.repair) from None
+            raise DataError(
+                e.problem, where=f'{path}, {place}', expected=e.expected, repair=e.repair
+            ) from None
 
 
 def _rows_of(path: str | Path) -> tuple[Path, Iterator[tuple[str, _Row]]]:
@@ -235,9 +237,9 @@ def _rows_of(path: str | Path) -> tuple[Path, Iterator[tuple[str, _Row]]]:
         return path, _training_rows(path, format_, file_kind(path))
     raise DataError(
         'these are no training rows',
-        path,
-        f'rows of {", ".join(_READERS)}',
-        'check the names of the fields in the first row',
+        where=path,
+        expected=f'rows of {", ".join(_READERS)}',
+        repair='check the names of the fields in the first row',
     )
 
 # %% ../../nbs/100_data.training_rows.ipynb #e4bd3083
@@ -255,9 +257,9 @@ def training_texts(
             if o.text is None:
                 raise DataError(
                     'the passages of these rows are ids, without texts',
-                    f'{path}, {place}',
-                    'the texts of the passages',
-                    "give the corpus that the ids belong to as corpus_path, a file with a 'docid' and a 'text' a line",
+                    where=f'{path}, {place}',
+                    expected='the texts of the passages',
+                    repair="give the corpus that the ids belong to as corpus_path, a file with a 'docid' and a 'text' a line",
                 )
             content = _content_id(o.title, o.text)
             if o.id not in seen:
@@ -266,9 +268,9 @@ def training_texts(
             elif seen[o.id][0] != content:
                 raise DataError(
                     f'id {o.id!r} stands for two texts',
-                    f'{path}, {seen[o.id][1]} and {place}',
-                    'one text for an id',
-                    'rename one of the two',
+                    where=f'{path}, {seen[o.id][1]} and {place}',
+                    expected='one text for an id',
+                    repair='rename one of the two',
                 )
 
 # %% ../../nbs/100_data.training_rows.ipynb #ac4941c2
@@ -291,12 +293,17 @@ def training_judgements(
     for place, row in rows:
         if not row.positives and not row.negatives:
             raise DataError(
-                'a row without passages', f'{path}, {place}', 'a positive or a negative', 'delete the row'
+                'a row without passages',
+                where=f'{path}, {place}',
+                expected='a positive or a negative',
+                repair='delete the row',
             )
         try:
             batch += _judged(row, scores)
         except DataError as e:
-            raise DataError(e.problem, f'{path}, {place}', e.expected, e.repair) from None
+            raise DataError(
+                e.problem, where=f'{path}, {place}', expected=e.expected, repair=e.repair
+            ) from None
         if len(batch) > 1 << 17:
             frames, batch = [*frames, pl.DataFrame(batch, schema=schema, orient='row')], []
     judged = pl.concat([*frames, pl.DataFrame(batch, schema=schema, orient='row')])

@@ -18,11 +18,11 @@ from accelerate import PartialState
 from fastcore.basics import patch
 from transformers import TrainingArguments
 
-from ..core.messages import DataError
-from ..core.views import settings_facts
-from .metrics import IRMetrics, Measured
+from ..core.errors import DataError
+from ..core.views import summarize_settings
+from .metrics import IRMetrics, PerQueryMetrics
 from .search import search
-from .trec import Run, metrics_file, write_metrics, write_run
+from .trec import TrecRun, metrics_file, write_metrics, write_run_file
 
 # %% ../../nbs/330_evaluation.evaluator.ipynb #08f0e736
 @dataclass
@@ -44,7 +44,7 @@ class EvaluationArguments(TrainingArguments):
     )
 
     def _repr_html_(self) -> str:
-        return settings_facts(self).html
+        return summarize_settings(self).html
 
     def __post_init__(self):
         folder = self.output_dir
@@ -103,8 +103,8 @@ if TYPE_CHECKING:
 class EvaluationResult(Mapping):
     "Metrics over the whole corpus, and the run they were computed from"
 
-    measured: Measured  # metrics of each query
-    run: Run  # what was retrieved
+    measured: PerQueryMetrics  # metrics of each query
+    run: TrecRun  # what was retrieved
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -216,7 +216,7 @@ def _blocks(self: RetrievalEvaluator, dataset, order: np.ndarray) -> Iterator[tu
 def search(
     self: RetrievalEvaluator,
     dataset,  # a `MultiLevelDataset`
-) -> Run:
+) -> TrecRun:
     "The best passages of the whole corpus for each judged query"
     rows, order = dataset.judgements.query_rows, _corpus_order(dataset.corpus)
     queries = self._encode('query', [dataset.query_text(int(r)) for r in rows], dataset)
@@ -229,7 +229,7 @@ def search(
         query_batch=self.args.per_device_matmul_batch_size,
     )
     found = found.cpu().numpy()
-    return Run(
+    return TrecRun(
         dataset.queries.names(rows),
         np.where(found < 0, -1, order[found]),
         scores.cpu().numpy(),
@@ -269,4 +269,4 @@ def evaluate(
 def _write(self: RetrievalEvaluator, result: EvaluationResult, path: Path):
     "The averages as JSON, the run in TREC's format"
     write_metrics(path, {**result.metrics, **result.counts})
-    write_run(path.with_name('run.trec'), result.run)
+    write_run_file(path.with_name('run.trec'), result.run)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 
-from ..core.messages import DataError
+from ..core.errors import DataError
 
 # %% ../../nbs/310_evaluation.search.ipynb #60c186aa
 def sort_keys(

@@ -12,9 +12,9 @@ import json
 import re
 from pathlib import Path
 
+from ..core.errors import DataError
 from ..core.files import atomic_write
-from ..core.messages import DataError
-from .portable import names_used, python_of
+from .portable import find_used_names, to_python_source
 
 # %% ../../nbs/550_experiment.cells.ipynb #265ec624
 _MARK = re.compile(r'\s*#\|\s*script\s*\n?')
@@ -28,11 +28,11 @@ def _parse(source: str, where: str) -> ast.Module:
         if shell:
             raise DataError(
                 f'{shell.strip()!r:.60} is for a notebook alone',
-                where,
-                'Python',
-                'move it to a cell without #| script',
+                where=where,
+                expected='Python',
+                repair='move it to a cell without #| script',
             ) from None
-        raise DataError(f'{e.msg}, line {e.lineno}', where, 'Python') from e
+        raise DataError(f'{e.msg}, line {e.lineno}', where=where, expected='Python') from e
 
 # %% ../../nbs/550_experiment.cells.ipynb #f63e2aca
 def _bound(tree: ast.Module) -> set[str]:
@@ -59,10 +59,12 @@ def _source(cell: dict) -> str:
 # %% ../../nbs/550_experiment.cells.ipynb #1747b167
 def _left_behind(marked: list[ast.Module], others: dict[int, str]) -> tuple[str, int] | None:
     "A name that the script reads and only another cell binds, and that cell's number"
-    missing = set().union(*map(names_used, marked)) - set().union(*map(_bound, marked)) - set(dir(builtins))
+    missing = (
+        set().union(*map(find_used_names, marked)) - set().union(*map(_bound, marked)) - set(dir(builtins))
+    )
     for i, source in others.items():
         try:
-            found = missing & _bound(ast.parse(python_of(source)))
+            found = missing & _bound(ast.parse(to_python_source(source)))
         except SyntaxError:
             continue
         if found:
@@ -80,20 +82,22 @@ def export_notebook(
     try:
         cells = json.loads(notebook.read_text(encoding='utf-8'))['cells']
     except (OSError, ValueError, KeyError) as e:
-        raise DataError(f"it can't be read ({type(e).__name__}: {e})", notebook, 'a notebook') from e
+        raise DataError(
+            f"it can't be read ({type(e).__name__}: {e})", where=notebook, expected='a notebook'
+        ) from e
     code = {i: _source(c) for i, c in enumerate(cells, 1) if c['cell_type'] == 'code'}
     marked = {i: _MARK.sub('', source, count=1) for i, source in code.items() if _MARK.match(source)}
     if not marked:
-        raise DataError('no cell is marked', notebook, 'cells that begin with #| script')
+        raise DataError('no cell is marked', where=notebook, expected='cells that begin with #| script')
     if script.exists() and not overwrite:
-        raise DataError('the file exists', script, 'a new one', 'say overwrite=True')
+        raise DataError('the file exists', where=script, expected='a new one', repair='say overwrite=True')
     trees = [_parse(source, f'{notebook}, cell {i}') for i, source in marked.items()]
     if lost := _left_behind(trees, {i: s for i, s in code.items() if i not in marked}):
         raise DataError(
             f'{lost[0]!r} is defined in cell {lost[1]}, which stays behind',
-            notebook,
-            'a script that defines what it uses',
-            'mark that cell as well',
+            where=notebook,
+            expected='a script that defines what it uses',
+            repair='mark that cell as well',
         )
     text = f'# From {notebook.name!r}: the cells that are marked for a script\n' + ''.join(
         f'\n{o.strip()}\n' for o in marked.values()

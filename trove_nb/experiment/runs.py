@@ -13,9 +13,9 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.messages import DataError
+from ..core.errors import DataError
+from ..core.html import SummaryTable, isolate_html
 from ..core.settings import field_specs
-from ..core.views import Facts, isolated_html
 from ..evaluation.trec import metrics_file, read_metrics
 from trove_nb.experiment.experiment import (
     CONFIG_FILE,
@@ -101,7 +101,7 @@ def run_folders(
     "Folders that hold a run"
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError('there is no such folder', folder, 'a folder with runs below it')
+        raise DataError('there is no such folder', where=folder, expected='a folder with runs below it')
     return sorted(
         {p.parent for p in folder.rglob(STREAM_FILE)}, key=lambda p: (p / STREAM_FILE).stat().st_mtime
     )
@@ -142,7 +142,7 @@ class RunComparison:
 
     def _repr_html_(self) -> str:
         return (
-            f'<div><b>{isolated_html(" and ".join(self.names))}</b>'
+            f'<div><b>{isolate_html(" and ".join(self.names))}</b>'
             + ''.join(f'<h4>{name}</h4>{found._repr_html_()}' for name, found in self.sections.items())
             + '</div>'
         )
@@ -153,9 +153,9 @@ def _needed_record(folder: str | Path) -> dict:
     if record is None:
         raise DataError(
             'no run was recorded here',
-            folder,
-            'a run folder with run.json',
-            'train with a RetrievalTrainer, which writes it',
+            where=folder,
+            expected='a run folder with run.json',
+            repair='train with a RetrievalTrainer, which writes it',
         )
     return record
 
@@ -236,7 +236,7 @@ class Reproduction:
     def same(self) -> bool:
         return self.first_difference is None and self.steps > 0
 
-    def _facts(self) -> Facts:
+    def _facts(self) -> SummaryTable:
         says = (
             f'all {self.steps} losses are the same, bit for bit'
             if self.same
@@ -244,7 +244,7 @@ class Reproduction:
             if not self.steps
             else f'losses differ from step {self.first_difference} on, by {self.largest_difference:.3g} at most'
         )
-        return Facts(
+        return SummaryTable(
             says,
             {
                 name: repr(found).replace('\n', '; ')
@@ -287,9 +287,9 @@ def reproduce(
     if not (folder / CONFIG_FILE).is_file():
         raise DataError(
             'there is nothing to train it again from',
-            folder,
-            f'a {CONFIG_FILE}',
-            'train with Experiment.train or an exported script',
+            where=folder,
+            expected=f'a {CONFIG_FILE}',
+            repair='train with Experiment.train or an exported script',
         )
     into = (
         Path(into)
@@ -299,7 +299,7 @@ def reproduce(
         )
     )
     if into.exists() and any(into.iterdir()):
-        raise DataError('the folder is not empty', into, 'a new one')
+        raise DataError('the folder is not empty', where=into, expected='a new one')
     into.mkdir(parents=True, exist_ok=True)
     for name in (*_EXPORTED, 'data'):
         if (folder / name).is_dir():

@@ -8,7 +8,7 @@ __all__ = ['train_script', 'check_accelerate_config', 'accelerate_config', 'laun
 # %% ../../nbs/510_experiment.script.ipynb #b4af722c
 from collections.abc import Mapping
 
-from ..core.messages import DataError
+from ..core.errors import DataError
 
 # %% ../../nbs/510_experiment.script.ipynb #b3fd23f1
 def _dataset_lines(graded: bool) -> list[str]:
@@ -89,10 +89,10 @@ def train_script(
             else []
         ),
         '    )',
-        *(['    if checkpoint is None:', "        trainer.measure_baseline('zero-shot')"] if dev else []),
+        *(['    if checkpoint is None:', "        trainer.evaluate_baseline('zero-shot')"] if dev else []),
         '    trainer.train(resume_from_checkpoint=checkpoint)',
         '    trainer.save_model(experiment.model_folder)',
-        *(['    experiment.measure_test(trainer)'] if test else []),
+        *(['    experiment.evaluate_test(trainer)'] if test else []),
         '',
         '',
         "if __name__ == '__main__':",
@@ -110,16 +110,16 @@ def check_accelerate_config(
     if kind == 'MULTI_CPU':
         raise DataError(
             'distributed_type: MULTI_CPU starts a single process without MPI, and says nothing',
-            where,
-            'MULTI_GPU, with ACCELERATE_USE_CPU=true in the environment',
-            'launch with launch.sh, which does that where there is no GPU',
+            where=where,
+            expected='MULTI_GPU, with ACCELERATE_USE_CPU=true in the environment',
+            repair='launch with launch.sh, which does that where there is no GPU',
         )
     if n > 1 and (config.get('use_cpu') or kind == 'NO'):
         raise DataError(
             f'{n} processes with distributed_type: {kind}{" and use_cpu" if config.get("use_cpu") else ""} start a single one, and say nothing',
-            where,
-            'MULTI_GPU, DEEPSPEED or FSDP',
-            'launch with launch.sh, which does the right thing where there is no GPU',
+            where=where,
+            expected='MULTI_GPU, DEEPSPEED or FSDP',
+            repair='launch with launch.sh, which does the right thing where there is no GPU',
         )
 
 # %% ../../nbs/510_experiment.script.ipynb #dbf48023
@@ -133,12 +133,12 @@ def accelerate_config(
     if num_processes < num_machines:
         raise DataError(
             f'{num_processes} processes on {num_machines} machines',
-            'num_processes',
-            'all of them together: at least one for each machine',
+            where='num_processes',
+            expected='all of them together: at least one for each machine',
         )
     types = dict(ddp='MULTI_GPU' if num_processes > 1 else 'NO', deepspeed='DEEPSPEED', fsdp='FSDP')
     if kind not in types:
-        raise DataError(f'kind={kind!r}', 'accelerate_config', f'one of {", ".join(types)}')
+        raise DataError(f'kind={kind!r}', where='accelerate_config', expected=f'one of {", ".join(types)}')
     more = dict(
         deepspeed=dict(
             deepspeed_config=dict(zero_stage=2, gradient_accumulation_steps='auto', zero3_init_flag=False)

@@ -17,7 +17,7 @@ from html import escape
 import numpy as np
 from fastcore.basics import patch
 
-from ..core.views import isolated_html, visible_text
+from ..core.html import isolate_html, visible_text
 
 # %% ../../nbs/610_lab.charts.ipynb #cd12e1dd
 def nice_ticks(
@@ -636,14 +636,14 @@ def _key_of_runs(charts: list[Chart]) -> list[str]:
         + (f' stroke-dasharray="{run_dashes(n)}"' if run_dashes(n) else '')
         + '/></svg>'
     )
-    return [f'<span>{sample(n)} {isolated_html(name, 60)}</span>' for n, name in sorted(names.items())]
+    return [f'<span>{sample(n)} {isolate_html(name, 60)}</span>' for n, name in sorted(names.items())]
 
 
 def _key_of_events(charts: list[Chart]) -> list[str]:
     names = dict.fromkeys(m.name for chart in charts for m in chart.marks)
     pill = 'style="border-radius:8px;padding:0 5px;font-size:10px;background:rgba(128,128,128,.3)"'
     return [
-        f'<span><b {pill}>{escape(event_letter(o))}</b> {isolated_html(o.replace("_", " "), 40)}</span>'
+        f'<span><b {pill}>{escape(event_letter(o))}</b> {isolate_html(o.replace("_", " "), 40)}</span>'
         for o in names
     ]
 

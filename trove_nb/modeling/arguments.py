@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 import torch
 from fastcore.basics import patch
 
-from ..core.messages import DataError
-from ..core.views import settings_facts
+from ..core.errors import DataError
+from ..core.views import summarize_settings
 from .pooling import POOLINGS
 
 # %% ../../nbs/210_modeling.arguments.ipynb #0c758bb0
@@ -129,12 +129,12 @@ class ModelArguments:
     use_bnb_nested_quant: bool = _option(False, 'Quantise the quantisation constants, too')
 
     def __post_init__(self):
-        self._read_kindly()
+        self._coerce_fields()
         self._check()
 
 # %% ../../nbs/210_modeling.arguments.ipynb #48a4f971
 @patch
-def _read_kindly(self: ModelArguments):
+def _coerce_fields(self: ModelArguments):
     self.pooling, self.normalize = _as_pooling(self.pooling), _as_bool('normalize', self.normalize)
     old, new = _as_dtype('torch_dtype', self.torch_dtype), _as_dtype('dtype', self.dtype)
     if old and new and old != new:
@@ -192,7 +192,7 @@ def updated(
 # %% ../../nbs/210_modeling.arguments.ipynb #7aa3aea2
 @patch
 def _repr_html_(self: ModelArguments) -> str:
-    return settings_facts(self).html
+    return summarize_settings(self).html
 
 
 @patch

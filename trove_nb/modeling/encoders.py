@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from ..core.messages import DataError
+from ..core.errors import DataError
 from ..core.registry import Registered, Registry
 from .arguments import ModelArguments
 from .checkpoint import read_json, read_settings

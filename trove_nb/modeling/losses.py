@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from ..core.messages import DataError
+from ..core.errors import DataError
 from ..core.registry import Catalogue, Registered, Registry
 from .arguments import ModelArguments
 
@@ -111,7 +111,7 @@ class InfoNCELoss(RetrievalLoss):
             return each
         return each[answered].sum() / (max(int(answered.sum()), 1) if reduction == 'mean' else 1)
 
-    def misfit(self, label_kind, strategy):
+    def incompatibility(self, label_kind, strategy):
         if label_kind != 'graded' or strategy == 'most_relevant':
             return None
         return (
@@ -170,14 +170,14 @@ class KLDivergenceLoss(RetrievalLoss):
     ) -> Tensor:
         "KL divergence of the scores' distribution from the labels'"
         scores, usable = _scaled(logits, self.temperature), _all_cells(mask, logits)
-        wanted = self._wide(label, logits).to(scores.dtype)
+        wanted = self._scatter_labels(label, logits).to(scores.dtype)
         hidden = ~usable & usable.any(1, keepdim=True)
         log_p, log_q = (
             o.masked_fill(hidden, -torch.inf).log_softmax(1).masked_fill(~usable, 0) for o in (scores, wanted)
         )
         return F.kl_div(log_p, log_q.where(usable, 0), log_target=True, reduction=reduction)
 
-    def _wide(self, label, logits) -> Tensor:
+    def _scatter_labels(self, label, logits) -> Tensor:
         "Labels in the shape of the logits; 0 for passages of other queries"
         if label is None:
             raise DataError(
@@ -203,7 +203,7 @@ class KLDivergenceLoss(RetrievalLoss):
         _own(wide).copy_(label)
         return wide
 
-    def misfit(self, label_kind, strategy):
+    def incompatibility(self, label_kind, strategy):
         if label_kind != 'binary':
             return None
         return 'ones and zeros make no distribution to follow', "use MultiLevelDataset, or loss='infonce'"
@@ -239,7 +239,7 @@ def check_dataset(
     dataset: object,  # a training dataset; `label_kind` and `data_args.passage_selection_strategy` are looked at
 ):
     "Raise `DataError`, with the repair, if the dataset's labels don't fit this loss"
-    unfit = self.misfit(
+    unfit = self.incompatibility(
         getattr(dataset, 'label_kind', None),
         getattr(getattr(dataset, 'data_args', None), 'passage_selection_strategy', None),
     )
@@ -250,7 +250,7 @@ def check_dataset(
 
 # %% ../../nbs/230_modeling.losses.ipynb #51cac900
 @patch
-def misfit(
+def incompatibility(
     self: RetrievalLoss,
     label_kind: str | None,  # `binary` or `graded`
     strategy: str | None,  # how passages of a group are chosen and ordered, for graded labels

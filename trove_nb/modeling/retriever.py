@@ -23,22 +23,23 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import ModelOutput
 
-from ..core.messages import DataError, progress
-from ..core.views import Facts
-from ..data.tokenize import ends_texts, tokenize
+from ..core.errors import DataError
+from ..core.html import SummaryTable
+from ..core.messages import progress
+from ..data.tokenize import appends_eos, tokenize
 from .arguments import ModelArguments
 from trove_nb.modeling.checkpoint import (
     ST_POOLING,
-    ending_tokenizer,
     model_folder,
-    prefix_of,
+    prompt_prefix,
     read_json,
     read_settings,
+    tokenizer_with_eos,
     write_sentence_transformers,
     write_settings,
 )
 from .encoders import DefaultEncoder, PretrainedEncoder, dot_scores
-from .gather import gather_batch, is_distributed, usable_cells
+from .gather import gather_batch, is_distributed, negative_mask
 from .losses import RetrievalLoss
 
 # %% ../../nbs/270_modeling.retriever.ipynb #e16c301f
@@ -194,7 +195,7 @@ def _repr_html_(self: PretrainedRetriever) -> str:
         'loss': type(self.loss).__name__ if self.loss is not None else None,
         **{o: getattr(encoder, o, None) for o in ('pooling', 'normalize', 'query_prompt', 'passage_prompt')},
     }
-    return Facts(type(self).__name__, {k: v for k, v in facts.items() if v not in (None, '')}).html
+    return SummaryTable(type(self).__name__, {k: v for k, v in facts.items() if v not in (None, '')}).html
 
 
 @patch(as_prop=True)
@@ -429,7 +430,7 @@ class BiEncoderRetriever(PretrainedRetriever):
         mask = (
             None
             if passage_key is None
-            else usable_cells(passage_key, positive_key if self.args.mask_known_positives else None)
+            else negative_mask(passage_key, positive_key if self.args.mask_known_positives else None)
         )
         names, anything = _accepts(self.loss.forward)
         given = {k: v for k, v in {**more, 'mask': mask}.items() if anything or k in names}
@@ -496,7 +497,7 @@ _QUANTISATION = ('load_in_4bit', 'load_in_8bit', 'bnb_4bit_quant_type', 'use_bnb
 
 @patch
 def _prefix(self: PretrainedRetriever, role: str) -> str | None:
-    return prefix_of(getattr(self, f'format_{role}'), titled=role == 'passage')
+    return prompt_prefix(getattr(self, f'format_{role}'), titled=role == 'passage')
 
 
 @patch
@@ -538,8 +539,8 @@ def _save_tokenizer(self: PretrainedRetriever, folder: Path, tokenizer=None):
         tokenizer = self.tokenizer
     if tokenizer is None:
         return
-    (ending_tokenizer(tokenizer) if self.append_eos_token else tokenizer).save_pretrained(folder)
-    if self.append_eos_token and not ends_texts(AutoTokenizer.from_pretrained(folder)):
+    (tokenizer_with_eos(tokenizer) if self.append_eos_token else tokenizer).save_pretrained(folder)
+    if self.append_eos_token and not appends_eos(AutoTokenizer.from_pretrained(folder)):
         logger.warning(
             'The saved tokenizer of %s appends no end token when it is loaded: other libraries will give other vectors.',
             folder,

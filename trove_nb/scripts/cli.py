@@ -16,7 +16,7 @@ from typing import Union, get_args, get_origin
 
 from fastcore.docments import docments
 
-from ..core.messages import DataError
+from ..core.errors import DataError
 
 # %% ../../nbs/710_scripts.cli.ipynb #37ef4cc9
 subcommands: dict[str, Callable] = {}
@@ -197,14 +197,14 @@ def train_config(
     dry_run: bool = False,  # check everything, measure a few steps, train nothing
 ) -> int:
     "Train an experiment; settings of the configuration can be overridden by their names, as in `--learning_rate 3e-5`"
-    from trove_nb.experiment.experiment import Experiment, holds_run
+    from trove_nb.experiment.experiment import Experiment, contains_run
 
     experiment = Experiment.load(config, overrides=overrides)
     if dry_run:
         return _tried(experiment)
     if num_processes > 1:
         return _followed(
-            experiment.launch(num_processes, overwrite=not holds_run(experiment.folder), show=False)
+            experiment.launch(num_processes, overwrite=not contains_run(experiment.folder), show=False)
         )
     experiment.run(experiment.begin())
     return 0
@@ -289,9 +289,9 @@ def show_environment():
     "Versions, code and machine, as runs record them"
     import json
 
-    from trove_nb.training.record import environment_facts
+    from trove_nb.training.record import describe_environment
 
-    print(json.dumps(environment_facts(), indent=1))
+    print(json.dumps(describe_environment(), indent=1))
 
 # %% ../../nbs/710_scripts.cli.ipynb #12aa4881
 @subcommand('demo')

@@ -8,7 +8,7 @@ __all__ = ['train_main']
 # %% ../../nbs/720_scripts.train.ipynb #67908cf4
 import sys
 
-from ..core.messages import DataError
+from ..core.errors import DataError
 from ..experiment.experiment import Experiment
 from ..experiment.launch import run_rank
 

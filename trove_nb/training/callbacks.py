@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['logger', 'StreamCallback', 'evaluation_summary', 'Request', 'scale_learning_rate', 'ControlCallback',
-           'EvaluationStopped', 'gentle_interrupts']
+           'EvaluationStopped', 'stop_on_interrupt']
 
 # %% ../../nbs/411_training.callbacks.ipynb #831d10a7
 import json
@@ -24,8 +24,8 @@ from fastcore.basics import patch
 from transformers import TrainerCallback
 
 from ..core.files import atomic_write
-from ..evaluation.metrics import Measured
-from .stream import StreamWriter, Wishes, bootstrap_bands
+from ..evaluation.metrics import PerQueryMetrics
+from .stream import ControlRequests, StreamWriter, bootstrap_confidence_intervals
 
 # %% ../../nbs/411_training.callbacks.ipynb #94785c98
 logger = logging.getLogger(__name__)
@@ -56,11 +56,11 @@ class StreamCallback(TrainerCallback):
         self._loss, self._rate, self._norm, self._step, self._epoch = None, None, None, step, None
         self._seconds, self._mark, self._written = 0.0, time.perf_counter(), -1e9
 
-    def saw_loss(self, loss: torch.Tensor):  # of a batch, divided by how many make a step
+    def record_loss(self, loss: torch.Tensor):  # of a batch, divided by how many make a step
         "Add to the loss of the step that is being done"
         self._loss = loss.detach() if self._loss is None else self._loss + loss.detach()
 
-    def saw_grad_norm(self, norm):  # a number or a tensor
+    def record_grad_norm(self, norm):  # a number or a tensor
         "Keep the gradient's norm in the step that is being done"
         self._norm = norm
 
@@ -150,7 +150,7 @@ def on_step_end(self: StreamCallback, args, state, control, **kwargs):
         self.write_steps()
 
 # %% ../../nbs/411_training.callbacks.ipynb #1908aacb
-def _prefix_of(values: dict, measured: Measured) -> str | None:
+def _prefix_of(values: dict, measured: PerQueryMetrics) -> str | None:
     "What stands before the metrics' names in an evaluation's values: eval, or eval and the dataset's name"
     ending = f'_{measured.metric_ids[0]}'
     return next((k.removesuffix(ending) for k in values if k.endswith(ending)), None)
@@ -158,7 +158,7 @@ def _prefix_of(values: dict, measured: Measured) -> str | None:
 # %% ../../nbs/411_training.callbacks.ipynb #c205de6b
 def evaluation_summary(
     values: dict,  # what an evaluation returned
-    measured: Measured | None,  # the metrics of its queries, if there are any
+    measured: PerQueryMetrics | None,  # the metrics of its queries, if there are any
 ) -> dict:  # values and bands
     "The numbers of an evaluation, with 95 % intervals over its queries"
     values = {k: v for k, v in values.items() if isinstance(v, (int, float)) and k != 'epoch'}
@@ -168,13 +168,13 @@ def evaluation_summary(
         if prefix is None
         else {
             f'{prefix}_{m}': band
-            for m, band in zip(measured.metric_ids, bootstrap_bands(measured.values).tolist())
+            for m, band in zip(measured.metric_ids, bootstrap_confidence_intervals(measured.values).tolist())
         }
     )
     return dict(values=values, bands=bands)
 
 # %% ../../nbs/411_training.callbacks.ipynb #4bb5807d
-def _write_queries(path: Path, measured: Measured):
+def _write_queries(path: Path, measured: PerQueryMetrics):
     rows = (
         json.dumps({'query_id': q, 'values': dict(zip(measured.metric_ids, v))}, ensure_ascii=False)
         for q, v in zip(measured.qids, measured.values.tolist())
@@ -329,7 +329,7 @@ def scale_learning_rate(
 class ControlCallback(TrainerCallback):
     "Does between two steps what was asked of a run"
 
-    seconds_between_looks = 0.05  # while paused
+    poll_seconds = 0.05  # while paused
 
     def __init__(self, stream: StreamCallback):  # where to tell of it
         self.stream, self.armed, self._training = stream, None, False
@@ -344,7 +344,7 @@ class ControlCallback(TrainerCallback):
         self._clear()
         since, self.armed, self._training = time.time() if self.armed is None else self.armed, None, True
         if state.is_world_process_zero:
-            self._wishes = Wishes(args.output_dir, since)
+            self._wishes = ControlRequests(args.output_dir, since)
 
     def on_train_end(self, args, state, control, **kwargs):
         "Takes no more wishes"
@@ -407,7 +407,7 @@ def on_prediction_step(self: ControlCallback, args, state, control, **kwargs):
 
 # %% ../../nbs/411_training.callbacks.ipynb #1644a43e
 @contextmanager
-def gentle_interrupts(
+def stop_on_interrupt(
     control: ControlCallback,  # told of the first interrupt
 ):
     "Within: the first interrupt stops the run after its step, the second raises `KeyboardInterrupt`"
