@@ -47,8 +47,8 @@ class Catalogue(list):
     def __init__(
         self,
         kind: str,  # what is listed, such as 'loss'
-        entries: list[Entry],
-    ):  # in the order of look-up
+        entries: list[Entry],  # in the order of look-up
+    ):
         super().__init__(e.label for e in entries)
         self.kind, self.entries = kind, entries
 

@@ -100,31 +100,39 @@ def _class_source(cls: type) -> str:
 # %% ../../nbs/050_core.settings.ipynb #469f46be
 @cache
 def _comments(cls: type) -> dict[str, str]:
-    "Field to the comment behind it"
+    "Field to the comment behind it, or to those on the lines above it"
     found = {}
     for c in reversed([o for o in cls.__mro__ if is_dataclass(o)]):
         source = textwrap.dedent(_class_source(c))
-        body = next(
-            (
-                n.body
-                for n in ast.walk(ast.parse(source))
-                if isinstance(n, ast.ClassDef) and n.name == c.__name__
-            ),
-            (),
-        )
-        said = {
-            t.start[0]: t.string.lstrip('# ')
-            for t in tokenize.generate_tokens(StringIO(source).readline)
-            if t.type == tokenize.COMMENT
-        }
-        found.update(
-            {
-                n.target.id: said[n.end_lineno]
-                for n in body
-                if isinstance(n, ast.AnnAssign) and n.end_lineno in said
-            }
-        )
-    return found
+        comments = _comment_lines(source)
+        for node in ast.walk(ast.parse(source)):
+            if not (isinstance(node, ast.ClassDef) and node.name == c.__name__):
+                continue
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign):
+                    found[field.target.id] = _comment_of(field, comments)
+    return {name: comment for name, comment in found.items() if comment}
+
+
+def _comment_lines(source: str) -> dict[int, tuple[bool, str]]:
+    "Line number to whether the comment stands alone there, and its text"
+    comments = {}
+    for token in tokenize.generate_tokens(StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            alone = not token.line[: token.start[1]].strip()
+            comments[token.start[0]] = (alone, token.string.lstrip('# '))
+    return comments
+
+
+def _comment_of(field: ast.AnnAssign, comments: dict[int, tuple[bool, str]]) -> str:
+    "The comment behind a field, or those on the lines above it; '' without one"
+    if field.end_lineno in comments:
+        return comments[field.end_lineno][1]
+    above, line = [], field.lineno - 1
+    while line in comments and comments[line][0]:
+        above.insert(0, comments[line][1])
+        line -= 1
+    return ' '.join(above)
 
 # %% ../../nbs/050_core.settings.ipynb #e860614d
 def _default(f) -> object:
@@ -340,8 +348,9 @@ class Settings:
     def __init__(
         self,
         of: object,  # a dataclass, or an instance to begin with
-        namespace: Mapping | None = None,
-    ):  # names of functions and other objects that text can't say; a notebook's variables
+        namespace: Mapping
+        | None = None,  # names of functions and other objects that text can't say; a notebook's variables
+    ):
         self.cls = of if isinstance(of, type) else type(of)
         self.specs, self.namespace = field_specs(self.cls), {} if namespace is None else namespace
         self.listeners, self.changed, self.errors, self._unread, self._stand_in = (
@@ -797,8 +806,8 @@ def _of_yaml(self: Settings, text: str) -> dict | None:
 def read(
     self: Settings,
     text: str,  # Python, YAML or a command line
-    keep: bool = False,
-):  # leave what the text doesn't name as it is, instead of by default
+    keep: bool = False,  # leave what the text doesn't name as it is, instead of by default
+):
     "Take all values from a text; `DataError` if it is none of these, and nothing changes"
     readers = (
         [self._of_command_line]

@@ -23,11 +23,11 @@ import torch
 from fastcore.basics import patch
 from torch.utils.data import Dataset
 
+from ..core.messages import summarize_items
 from ..core.errors import DataError
 from ..core.files import build_once, cache_folder
 from ..core.files import fingerprint as fingerprint_of
 from ..core.html import escape_html
-from ..core.messages import summarize_items
 from ..core.views import summarize_settings
 from trove_nb.data.pipeline import (
     MaterializedQRelConfig,
@@ -48,19 +48,16 @@ class DataArguments:
     group_size: int | None = 8  # passages per query; for `MultiLevelDataset`, None or 0 means all
     positive_passage_no_shuffle: bool = False  # always the first positive, instead of taking turns
     negative_passage_no_shuffle: bool = False  # always the first negatives, instead of taking turns
-    passage_selection_strategy: str | None = (
-        'most_relevant'  # 'most_relevant', 'least_relevant', 'random' or None (order of the sources); for `MultiLevelDataset`
-    )
+    # 'most_relevant', 'least_relevant', 'random' or None (order of the sources); for `MultiLevelDataset`
+    passage_selection_strategy: str | None = 'most_relevant'
     query_max_len: int | None = 32  # tokens of a query, special ones included
     passage_max_len: int | None = 128  # tokens of a passage, special ones included
     pad_to_multiple_of: int | None = 16  # pad a batch's length up to a multiple of this
-    relevance_threshold: float = (
-        1  # labels from here on make a passage a known positive, which is masked among in-batch negatives
-    )
+    # labels from here on make a passage a known positive, which is masked among in-batch negatives
+    relevance_threshold: float = 1
     on_missing: str = 'error'  # judgements whose query or passage id no file has: 'error' or 'drop'
-    on_overlap: str = (
-        'error'  # passages that are a query's positive and its negative: 'error' or 'drop' (as negatives)
-    )
+    # passages that are a query's positive and its negative: 'error' or 'drop' (as negatives)
+    on_overlap: str = 'error'
 
     def __post_init__(self):
         self.validate()
@@ -163,8 +160,8 @@ class Judgements:
 def save(
     self: Judgements,
     folder: Path,  # an existing one
-    name: str,
-):  # the files are called <name>.<field>.npy
+    name: str,  # the files are called <name>.<field>.npy
+):
     "Write the arrays"
     for f in fields(self):
         np.save(folder / f'{name}.{f.name}.npy', getattr(self, f.name))
@@ -240,8 +237,8 @@ class JudgementPool:
         positives: Optional['JudgementPool'] = None,  # what negatives must not be
         on_overlap: str = 'error',  # negatives among `positives`: 'error' or 'drop'
         num_proc: int | None = None,  # processes for loaders that can use several
-        read_rows: Callable | None = None,
-    ):  # used instead of `qrel_rows`
+        read_rows: Callable | None = None,  # used instead of `qrel_rows`
+    ):
         self.pipelines = [
             QRelPipeline(c, queries, corpus, on_missing, positives, on_overlap, num_proc, read_rows)
             for c in configs
@@ -560,8 +557,8 @@ class BinaryDataset(QRelDataset):
         negative_configs=None,  # likewise: passages that aren't; may be left out with group_size 1
         data_args_overrides: dict | None = None,  # fields of data_args with another value here
         trainer=None,  # takes the seed from it; a `RetrievalTrainer` does this itself
-        num_proc: int | None = None,
-    ):  # processes for loaders that can use several
+        num_proc: int | None = None,  # processes for loaders that can use several
+    ):
         positives, negatives = _as_configs(positive_configs), _as_configs(negative_configs)
         super().__init__(
             data_args, format_query, format_passage, positives + negatives, data_args_overrides, trainer
@@ -683,8 +680,8 @@ def _repr_html_(self: QRelDataset):
 def set_epoch(
     dataset,  # a dataset of ours, or one that wraps some (Subset, ConcatDataset, ...)
     epoch: int,  # from 0
-    seed: int | None = None,
-):  # the run's seed; None leaves it
+    seed: int | None = None,  # the run's seed; None leaves it
+):
     "Move `dataset`, or every dataset inside it, to an epoch"
     for d in leaf_datasets(dataset):
         d.set_epoch(epoch)
@@ -717,8 +714,8 @@ class MultiLevelDataset(QRelDataset):
         qrel_config=None,  # a MaterializedQRelConfig or a list of them; where two judge a pair, the last decides
         data_args_overrides: dict | None = None,  # fields of data_args with another value here
         trainer=None,  # takes the seed from it; a `RetrievalTrainer` does this itself
-        num_proc: int | None = None,
-    ):  # processes for loaders that can use several
+        num_proc: int | None = None,  # processes for loaders that can use several
+    ):
         configs = _as_configs(qrel_config)
         if not configs:
             raise DataError(

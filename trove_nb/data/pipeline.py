@@ -18,11 +18,11 @@ import numpy as np
 import polars as pl
 from fastcore.basics import patch
 
+from ..core.messages import summarize_items
 from ..core.errors import DataError
 from ..core.files import fingerprint as fingerprint_of
 from ..core.files import fingerprint_file
 from ..core.html import SummaryTable
-from ..core.messages import summarize_items
 from ..core.text import local_file
 from ..core.views import summarize_settings
 from .qrels import as_triplets, available_loaders, load_qids, load_qrel, qrel_pieces
@@ -74,12 +74,10 @@ class MaterializedQRelConfig:
     group_bottom_k: int | None = None  # of each query keep the k lowest scores
     group_first_k: int | None = None  # of each query keep the first k in file order
     group_random_k: int | None = None  # of each query keep k, others in each epoch
-    group_filter_fn: Callable | None = (
-        None  # a function from a query's list of judgements to the list to keep
-    )
-    score_transform: Any = (
-        None  # a number, 'floor', 'ceil', a function of a judgement, or a Polars expression
-    )
+    # a function from a query's list of judgements to the list to keep
+    group_filter_fn: Callable | None = None
+    # a number, 'floor', 'ceil', a function of a judgement, or a Polars expression
+    score_transform: Any = None
 
     def __post_init__(self):
         for name in (
@@ -374,8 +372,8 @@ class QRelPipeline:
         positives=None,  # what negatives must not be: has `pairs()`, a frame of query and passage rows
         on_overlap: str = 'error',  # negatives among `positives`: 'error' or 'drop'
         num_proc: int | None = None,  # processes for loaders that can use several
-        read_rows: Callable | None = None,
-    ):  # used instead of `qrel_rows`, such as one that remembers
+        read_rows: Callable | None = None,  # used instead of `qrel_rows`, such as one that remembers
+    ):
         if not config.qrel_path:
             raise DataError(
                 'no qrel_path is given',

@@ -293,8 +293,8 @@ class Preview(Sequence):
         self,
         title: str,  # what was previewed
         stages: list[PreviewStage],  # in order
-        notes: list[str],
-    ):  # problems, and what a dataset had to note
+        notes: list[str],  # problems, and what a dataset had to note
+    ):
         self.title, self.stages, self.notes = title, stages, notes
 
     def __len__(self) -> int:

@@ -383,8 +383,8 @@ class Duplicates:
         rows: np.ndarray,  # int64 [D], the repeating rows, ascending
         firsts: np.ndarray,  # int64 [D], the row that each repeats
         ids: list[str],  # the id of each
-        unit: str = 'line',
-    ):  # what a record stands on
+        unit: str = 'line',  # what a record stands on
+    ):
         self.rows, self.firsts, self.ids, self.unit = rows, firsts, ids, unit
 
     def __len__(self) -> int:
@@ -424,8 +424,8 @@ class Records:
         path: Path,  # the file
         fingerprint: str,  # of its content, and of the role in training rows
         folder: Path,  # its cache entry
-        role: str = 'passage',
-    ):  # in training rows: what was taken
+        role: str = 'passage',  # in training rows: what was taken
+    ):
         self.path, self.fingerprint, self._folder, self.role = path, fingerprint, folder, role
         self.table = table = _mapped(folder)  # columns id, title, text, memory-mapped
         self.ids = table['id']  # pyarrow [N]

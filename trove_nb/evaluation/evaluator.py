@@ -165,8 +165,8 @@ class RetrievalEvaluator:
         tokenizer=None,  # the retriever's own if not given
         data_collator=None,  # its tokenizer is used if none is given
         eval_dataset=None,  # a `MultiLevelDataset`, or a dict of them
-        compute_metrics: IRMetrics = None,
-    ):  # else those of `args`
+        compute_metrics: IRMetrics = None,  # else those of `args`
+    ):
         self.args = EvaluationArguments() if args is None else args
         if not hasattr(model, 'encode_query') or not hasattr(model, 'encode_passage'):
             raise TypeError(

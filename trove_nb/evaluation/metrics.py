@@ -54,8 +54,8 @@ class Ranking:
         labels,  # [Q,M] labels of these documents, NaN where unjudged
         judged=None,  # [Q,J] all labels of each query, NaN is padding; None: those in `labels`
         tie_rank=None,  # [Q,M] or [M], places in the ascending order of document ids; None: the column
-        relevance_threshold: float = 1,
-    ):  # from which label on a document is relevant
+        relevance_threshold: float = 1,  # from which label on a document is relevant
+    ):
         scores, labels = (
             _with_a_column(_numpy(scores, np.float32), -np.inf),
             _with_a_column(_numpy(labels, np.float64), np.nan),
@@ -278,8 +278,8 @@ class IRMetrics:
         measures: Iterable[str]
         | str
         | None = None,  # or the metrics by name: {'ndcg_cut.10,100', 'recall_100', 'map'}
-        relevance_threshold: float = 1,
-    ):  # labels from here on are relevant; has no part in nDCG
+        relevance_threshold: float = 1,  # labels from here on are relevant; has no part in nDCG
+    ):
         if (k_values is None) == (measures is None):
             raise ValueError('give either k_values or measures')
         if measures is None:

@@ -21,10 +21,11 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
+from ..core.messages import summarize_items
 from ..core.errors import DataError
 from ..core.files import atomic_write, cache_folder, fingerprint_file
 from ..core.html import SummaryTable, isolate_html
-from ..core.messages import process_rank, summarize_items
+from ..core.messages import process_rank
 from ..core.settings import Settings, qualified_name
 from ..core.views import notebook_names
 from ..data.collator import RetrievalCollator
@@ -69,9 +70,8 @@ class Experiment:
     dev_group_size: int = 100  # passages ranked for each dev query
     cutoffs: list[int] = field(default_factory=lambda: [10, 100])  # of the metrics
     format_query: Callable | None = None  # (text, dataset=) -> text for the model; None: the encoder's
-    format_passage: Callable | None = (
-        None  # (text, title=, dataset=) -> text for the model; None: the encoder's
-    )
+    # (text, title=, dataset=) -> text for the model; None: the encoder's
+    format_passage: Callable | None = None
 
     def __post_init__(self):
         for name in _ROLES:

@@ -180,8 +180,8 @@ def add(
     self: Definitions,
     name: str,  # under which it shall be known
     value: object,  # a class, function, module, or any value that was assigned to a name
-    module: str = '__main__',
-):  # where the name stands
+    module: str = '__main__',  # where the name stands
+):
     "Collect a definition and all that it uses"
     if hasattr(builtins, name) and not is_user_defined(value):
         return  # the notebook has an open of its own

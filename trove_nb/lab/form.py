@@ -240,8 +240,8 @@ class Form:
     def __init__(
         self,
         of: object,  # a dataclass, or an instance
-        namespace: Mapping | None = None,
-    ):  # names that code may use; None: the notebook's variables
+        namespace: Mapping | None = None,  # names that code may use; None: the notebook's variables
+    ):
         self.settings, self._rows, self._widget = (
             Settings(of, notebook_names() if namespace is None else namespace),
             {},
@@ -467,8 +467,8 @@ class QRelForm:
     def __init__(
         self,
         of: object = MaterializedQRelConfig,  # the class, an instance, or a list of instances
-        namespace: Mapping | None = None,
-    ):  # names that code may use; None: the notebook's variables
+        namespace: Mapping | None = None,  # names that code may use; None: the notebook's variables
+    ):
         self._namespace, self._several, self._widget = namespace, isinstance(of, list), None
         self.cards, self._wanted, self._shown, self._lock, self.preview, self.listeners = (
             [],
@@ -652,8 +652,8 @@ class CompoundForm:
     def __init__(
         self,
         of: object,  # a dataclass with dataclasses in its fields, or an instance
-        namespace: Mapping | None = None,
-    ):  # names that code may use; None: the notebook's variables
+        namespace: Mapping | None = None,  # names that code may use; None: the notebook's variables
+    ):
         self.cls, self._namespace, self._widget = (
             of if isinstance(of, type) else type(of),
             notebook_names() if namespace is None else namespace,

@@ -47,8 +47,8 @@ class RunCurves:
         self,
         folder: str | Path,  # the run folder, or its stream file
         name: str | None = None,  # for legends; None: the folder's
-        since: float = 0.0,
-    ):  # seconds since 1970; a run that was started before isn't looked at
+        since: float = 0.0,  # seconds since 1970; a run that was started before isn't looked at
+    ):
         self.stream, self.since = RunStream(folder), since
         self.folder, self.name = self.stream.folder, self.stream.folder.name if name is None else name
         self._records, self._taken, self._kept, self._lock = None, 0, {}, threading.RLock()
@@ -321,8 +321,8 @@ class Controls:
         self,
         curves: RunCurves,
         ask,  # what does it: a `RunControl`, or a `LiveRun`
-        keeps_model: bool = False,
-    ):  # whether a checkpoint can be saved after the end
+        keeps_model: bool = False,  # whether a checkpoint can be saved after the end
+    ):
         import ipywidgets as W
 
         self.curves, self.ask, self.keeps_model = curves, ask, keeps_model
@@ -479,8 +479,8 @@ class Panel:
         runs: list[RunCurves],
         controls: Controls | None = None,
         over=lambda: False,  # whether there is nothing more to come, beside what the streams say
-        tell_failure=None,
-    ):  # told of the first error that drawing made
+        tell_failure=None,  # told of the first error that drawing made
+    ):
         import ipywidgets as W
 
         self.runs, self.controls, self.over, self.tell_failure = runs, controls, over, tell_failure
@@ -725,7 +725,7 @@ class RunView:
 
     def report(
         self,
-        names: list[str] | None = None,  # of curves, as in `stream.to_polars_frame()`; None: the main ones
+        names: list[str] | None = None,  # of curves, as in `stream.to_pandas()`; None: the main ones
     ) -> Html:
         "Status and charts as static HTML, to show or to save"
         return run_report(self.refresh().runs, names)
@@ -786,8 +786,8 @@ class LocalRunControl(RunControl):
     def __init__(
         self,
         trainer,  # a `RetrievalTrainer`
-        over=lambda: False,
-    ):  # whether training has ended
+        over=lambda: False,  # whether training has ended
+    ):
         super().__init__(trainer.args.output_dir)
         self.trainer, self.over = trainer, over
 
@@ -834,8 +834,8 @@ class LiveRun(RunView):
         trainer,  # a `RetrievalTrainer`
         baseline: bool
         | str = True,  # evaluate before training, if there is something to evaluate on; a name for it, or 'zero-shot'
-        resume_from_checkpoint=None,
-    ):  # as in `trainer.train`
+        resume_from_checkpoint=None,  # as in `trainer.train`
+    ):
         if not hasattr(trainer, 'steering'):
             raise DataError(
                 f'a {type(trainer).__name__} is given',

@@ -54,8 +54,8 @@ class PretrainedEncoder(nn.Module, Registered):
         args: ModelArguments,  # what to load
         training_args=None,  # `TrainingArguments`, for wrappers that look at them
         preprocess_only: bool = False,  # load no weights
-        **kwargs,
-    ):  # for `from_pretrained` of the model
+        **kwargs,  # for `from_pretrained` of the model
+    ):
         super().__init__()
         self.args, self.preprocess_only, self.model = args, preprocess_only, None
 
@@ -309,8 +309,8 @@ class DefaultEncoder(PretrainedEncoder):
         args: ModelArguments,  # what to load
         training_args=None,  # `TrainingArguments`
         preprocess_only: bool = False,  # load no weights
-        **kwargs,
-    ):  # for `from_pretrained`
+        **kwargs,  # for `from_pretrained`
+    ):
         super().__init__(args, training_args, preprocess_only)
         if args.model_name_or_path is None:
             raise DataError(

@@ -30,8 +30,8 @@ class RetrievalLoss(nn.Module, Registered):
         temperature_learnable: bool | None = None,  # overrides `args`
         dtype: torch.dtype
         | None = None,  # the encoder's; the temperature stays in float32, where small steps don't round to nothing
-        device: torch.device | None = None,
-    ):  # of the parameters
+        device: torch.device | None = None,  # of the parameters
+    ):
         super().__init__()
         args = args or ModelArguments()
         self._fixed = args.temperature if temperature is None else temperature

@@ -87,8 +87,8 @@ class PretrainedRetriever(nn.Module):
         | None = None,  # (text, title=None, dataset=None) -> str; None: the encoder's
         append_eos_token: bool
         | None = None,  # must texts end with the end token? None: what the encoder says
-        loss_extra_kwargs: dict | None = None,
-    ):  # for the loss's constructor
+        loss_extra_kwargs: dict | None = None,  # for the loss's constructor
+    ):
         super().__init__()
         self.args, self.encoder = model_args, encoder
         self._given_formats = {'query': format_query is not None, 'passage': format_passage is not None}

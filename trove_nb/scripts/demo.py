@@ -35,8 +35,8 @@ def fast_bf16() -> bool:
 # %% ../../nbs/700_scripts.demo.ipynb #22dc5c3f
 def demo_source(
     split: str,  # 'train', 'dev' or 'test'
-    **steps,
-):  # further fields of MaterializedQRelConfig
+    **steps,  # further fields of MaterializedQRelConfig
+):
     "Judgements of one split of medquad-mini"
     from trove_nb.data.pipeline import MaterializedQRelConfig
 

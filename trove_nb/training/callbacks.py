@@ -241,8 +241,8 @@ def on_save(self: StreamCallback, args, state, control, **kwargs):
 def ended(
     self: StreamCallback,
     status: str,  # finished, stopped or failed
-    error: BaseException | None = None,
-):  # what ended it
+    error: BaseException | None = None,  # what ended it
+):
     "Write the end"
     if self.writer is None:
         return

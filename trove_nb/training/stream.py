@@ -287,7 +287,7 @@ CURVES = ('loss', 'learning_rate', 'grad_norm', 'queries_per_second', 'memory_mb
 
 
 @patch
-def to_polars_frame(self: RunStream) -> 'DataFrame':  # columns step, name, value
+def to_pandas(self: RunStream) -> 'pd.DataFrame':  # columns step, name, value
     "All curves in long form"
     import pandas as pd
 
@@ -383,8 +383,8 @@ class ControlRequests:
     def __init__(
         self,
         folder: str | Path,  # the run folder
-        since: float,
-    ):  # seconds since 1970; older wishes are not for this run
+        since: float,  # seconds since 1970; older wishes are not for this run
+    ):
         self.path, self.since, self._place = Path(folder) / CONTROL_FILE, since, 0
 
     def new(self) -> list[dict]:

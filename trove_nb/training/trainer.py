@@ -61,9 +61,8 @@ class RetrievalTrainingArguments(TrainingArguments):
             )
         if not torch.accelerator.is_available():
             self.use_cpu = True  # else ranks of a launch would not find each other
-            self.dataloader_pin_memory = (
-                False  # there is nothing to copy to, and torch would say so at each start
-            )
+            # there is nothing to copy to, and torch would say so at each start
+            self.dataloader_pin_memory = False
         super().__post_init__()
         self._settle_checkpointing()
 
@@ -120,8 +119,8 @@ class RetrievalTrainer(Trainer):
         processing_class=None,  # the tokenizer
         *more,  # as in transformers.Trainer
         tokenizer=None,  # the same, by its older name
-        **kwargs,
-    ):  # as in transformers.Trainer: compute_metrics, callbacks, ...
+        **kwargs,  # as in transformers.Trainer: compute_metrics, callbacks, ...
+    ):
         if tokenizer is not None and processing_class is not None:
             raise ValueError('tokenizer and processing_class are two names of one thing: give one of them')
         if model is not None and not isinstance(model, PretrainedRetriever):
@@ -396,8 +395,9 @@ def prediction_step(
     model: torch.nn.Module,  # the wrapped model
     inputs: dict,  # a batch of the collator
     prediction_loss_only: bool,  # as in transformers
-    ignore_keys: list[str] | None = None,
-):  # parts of the output that aren't gathered; the embeddings by default
+    ignore_keys: list[str]
+    | None = None,  # parts of the output that aren't gathered; the embeddings by default
+):
     "Loss, scores and labels of a batch; for `IRMetrics`, each query's scores of its own passages"
     ignore_keys = ['query', 'passage'] if ignore_keys is None else ignore_keys
     loss, logits, label = Trainer.prediction_step(

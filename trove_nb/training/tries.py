@@ -262,7 +262,7 @@ class DryRun:
             else 0
         )
 
-    def to_polars_frame(self):  # pandas.DataFrame
+    def to_pandas(self):  # pandas.DataFrame
         "A row for each batch size"
         import pandas as pd
 
@@ -306,7 +306,7 @@ def __repr__(self: DryRun) -> str:
 
 @patch
 def _repr_html_(self: DryRun) -> str:
-    return f'<div>{"".join(f"<p>{escape(o)}</p>" for o in self._lines())}{self.to_polars_frame().round(4).to_html(index=False)}<ul>{"".join(f"<li>{escape(o)}</li>" for o in self.advice)}</ul></div>'
+    return f'<div>{"".join(f"<p>{escape(o)}</p>" for o in self._lines())}{self.to_pandas().round(4).to_html(index=False)}<ul>{"".join(f"<li>{escape(o)}</li>" for o in self.advice)}</ul></div>'
 
 # %% ../../nbs/430_training.tries.ipynb #9465a504
 def _advice(trainer: RetrievalTrainer, run: DryRun) -> list[str]:
