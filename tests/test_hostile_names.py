@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_run import write_collection
 
 from trove_nb import (
     DataArguments,
@@ -16,6 +15,7 @@ from trove_nb import (
     ModelArguments,
     RetrievalTrainingArguments,
 )
+from trove_nb.testing import number_collection
 
 NAMES = [
     "it's",
@@ -66,7 +66,7 @@ NAMES = [
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
-    return write_collection(tmp_path_factory.mktemp('hostile'))
+    return number_collection(tmp_path_factory.mktemp('hostile')).folder
 
 
 @pytest.fixture

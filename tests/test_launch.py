@@ -10,9 +10,9 @@ import time
 import psutil
 import pytest
 from execnb.shell import CaptureShell
-from small_run import kept_registrations, write_collection
 
 from trove_nb import Experiment, LaunchedRun, launch, read_record, read_stream, reproduce, runs
+from trove_nb.testing import number_collection, restore_registrations
 
 CELLS = [
     """
@@ -68,10 +68,10 @@ experiment = Experiment(
 @pytest.fixture(scope='module')
 def notebook(tmp_path_factory):
     "A notebook whose cells ran, and its variables"
-    home = write_collection(tmp_path_factory.mktemp('launch'))
+    home = number_collection(tmp_path_factory.mktemp('launch')).folder
     shell = CaptureShell()
     shell.user_ns['home'] = home
-    with kept_registrations():
+    with restore_registrations():
         for cell in CELLS:
             shell.run(cell)
             assert not shell.exc, shell.exc

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import small_trainer, write_collection
 
 from trove_nb import RetrievalTrainingArguments, attach, live, read_stream, watch
 from trove_nb.lab.live import live as module
+from trove_nb.testing import SmallCollection, number_collection
 
 FOR_EVER = dict(max_steps=100_000)
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    return write_collection(tmp_path_factory.mktemp('live'))
+    return number_collection(tmp_path_factory.mktemp('live')).folder
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def events(run):
 
 
 def test_the_buttons_steer(folder, notebook):
-    run = live(small_trainer(folder, 'steered', **FOR_EVER))
+    run = live(SmallCollection(folder).trainer('steered', **FOR_EVER))
     panel, b = run.panel, run.panel.controls
     until(lambda: panel.first_picture)
     assert panel.charts.value.count('<svg xmlns') >= 5 and 'running' in panel.status.value
@@ -94,7 +94,7 @@ def test_the_buttons_steer(folder, notebook):
 
 
 def test_stop_takes_one_step(folder):
-    run = live(small_trainer(folder, 'one step', **FOR_EVER), baseline=False)
+    run = live(SmallCollection(folder).trainer('one step', **FOR_EVER), baseline=False)
     until(lambda: run.trainer.state.global_step > 3)
     stopped = []
 
@@ -115,13 +115,13 @@ def test_a_broken_panel_harms_nothing(folder, notebook, monkeypatch, caplog):
         raise ZeroDivisionError('no picture today')
 
     monkeypatch.setattr(module, 'run_chart', broken)
-    run = live(small_trainer(folder, 'broken panel', max_steps=6), baseline=False)
+    run = live(SmallCollection(folder).trainer('broken panel', max_steps=6), baseline=False)
     assert run.wait().global_step == 6 and run.panel.finished.is_set()
     assert sum('the live view failed' in r.message for r in caplog.records) == 1
 
 
 def test_a_failed_picture_is_noted_on_the_run(folder, notebook, monkeypatch):
-    run = live(small_trainer(folder, 'noted', **FOR_EVER), baseline=False)
+    run = live(SmallCollection(folder).trainer('noted', **FOR_EVER), baseline=False)
     until(lambda: run.panel.first_picture)
     monkeypatch.setattr(module, 'status_html', None)
     until(lambda: 'display_failed' in events(run))
@@ -131,7 +131,7 @@ def test_a_failed_picture_is_noted_on_the_run(folder, notebook, monkeypatch):
 
 
 def test_an_error_is_seen_and_raised(folder, notebook):
-    trainer = small_trainer(folder, 'fails', max_steps=9)
+    trainer = SmallCollection(folder).trainer('fails', max_steps=9)
     step = trainer.training_step
 
     def third_fails(*args, **kwargs):
@@ -157,7 +157,7 @@ def test_an_error_is_seen_and_raised(folder, notebook):
 
 
 def test_an_error_before_the_first_step_is_seen_too(folder, notebook):
-    trainer = small_trainer(folder, 'early', max_steps=9)
+    trainer = SmallCollection(folder).trainer('early', max_steps=9)
     trainer.model.loss = None
     run = live(trainer, baseline=False)
     with pytest.raises(ValueError, match='no loss'):
@@ -166,7 +166,7 @@ def test_an_error_before_the_first_step_is_seen_too(folder, notebook):
 
 
 def test_the_baseline_is_a_flat_line(folder):
-    trainer = small_trainer(folder, 'baseline', max_steps=6, eval_strategy='steps', eval_steps=3)
+    trainer = SmallCollection(folder).trainer('baseline', max_steps=6, eval_strategy='steps', eval_steps=3)
     before = trainer.evaluate()
     run = live(trainer)
     run.wait()
@@ -175,7 +175,7 @@ def test_the_baseline_is_a_flat_line(folder):
 
 
 def test_await_lets_others_run(folder):
-    run, ticks = live(small_trainer(folder, 'awaited', **FOR_EVER), baseline=False), []
+    run, ticks = live(SmallCollection(folder).trainer('awaited', **FOR_EVER), baseline=False), []
 
     async def both():
         async def other():
@@ -194,7 +194,7 @@ def test_await_lets_others_run(folder):
 
 
 def test_the_first_interrupt_stops_and_the_second_leaves(folder):
-    run = live(small_trainer(folder, 'interrupted', **FOR_EVER), baseline=False)
+    run = live(SmallCollection(folder).trainer('interrupted', **FOR_EVER), baseline=False)
     until(lambda: run.trainer.state.global_step > 1)
     waits, wait = iter([KeyboardInterrupt]), run.done.wait
 
@@ -206,7 +206,7 @@ def test_the_first_interrupt_stops_and_the_second_leaves(folder):
     run.done.wait = interrupted
     run.wait()
     assert run.stream.status == 'stopped'
-    again = live(small_trainer(folder, 'interrupted twice', **FOR_EVER), baseline=False)
+    again = live(SmallCollection(folder).trainer('interrupted twice', **FOR_EVER), baseline=False)
 
     def always(seconds):
         raise KeyboardInterrupt
@@ -219,12 +219,12 @@ def test_the_first_interrupt_stops_and_the_second_leaves(folder):
 
 
 def test_arguments_made_meanwhile_harm_nothing(folder):
-    run = live(small_trainer(folder, 'meanwhile', **FOR_EVER), baseline=False)
+    run = live(SmallCollection(folder).trainer('meanwhile', **FOR_EVER), baseline=False)
     for i in range(5):
         RetrievalTrainingArguments(str(folder / f'other{i}'), use_cpu=True)
         step = run.trainer.state.global_step
         until(lambda: run.trainer.state.global_step > step + 2 or run.done.is_set())
-    other = small_trainer(folder, 'other', max_steps=3)
+    other = SmallCollection(folder).trainer('other', max_steps=3)
     assert other.train().global_step == 3 and run.error is None
     run.stop()
     run.wait()
@@ -234,7 +234,7 @@ def test_arguments_made_meanwhile_harm_nothing(folder):
 def test_the_thread_trains_the_same(folder):
     losses = []
     for name, train in (('thread', lambda t: live(t, baseline=False).wait()), ('main', lambda t: t.train())):
-        train(small_trainer(folder, f'same {name}', max_steps=8))
+        train(SmallCollection(folder).trainer(f'same {name}', max_steps=8))
         losses.append(read_stream(folder / f'same {name}').series('loss')[1])
     assert losses[0] == losses[1]
 
@@ -258,7 +258,7 @@ def test_another_process_is_watched_and_steered(folder, notebook):
 
 def test_runs_lie_over_each_other(folder, notebook):
     for name in ('one', 'two'):
-        small_trainer(folder, name, max_steps=4).train()
+        SmallCollection(folder).trainer(name, max_steps=4).train()
     view = watch([folder / 'one', folder / 'two'])
     assert view.panel.finished.is_set() and view.panel.controls is None
     assert len(notebook) == 1 and 'image/png' in notebook[0]
@@ -269,7 +269,7 @@ def test_runs_lie_over_each_other(folder, notebook):
 
 
 def test_attach_finds_the_run_again(folder, notebook):
-    run = live(small_trainer(folder, 'attached', **FOR_EVER), baseline=False)
+    run = live(SmallCollection(folder).trainer('attached', **FOR_EVER), baseline=False)
     until(lambda: run.panel.first_picture)
     assert attach(folder / 'attached') is run and attach(run) is run
     run.stop()
@@ -278,18 +278,18 @@ def test_attach_finds_the_run_again(folder, notebook):
 
 
 def test_train_shows_the_panel_itself(folder, notebook):
-    trainer = small_trainer(folder, 'plain', max_steps=5, disable_tqdm=False)
+    trainer = SmallCollection(folder).trainer('plain', max_steps=5, disable_tqdm=False)
     with module.shown_live(trainer) as panel:
         trainer.train()
     assert panel.finished.is_set() and 'finished' in panel.status.value and 'image/png' in notebook[-1]
     assert panel.controls.stop.description == 'Save checkpoint'
-    quiet = small_trainer(folder, 'quiet', max_steps=5)
+    quiet = SmallCollection(folder).trainer('quiet', max_steps=5)
     with module.shown_live(quiet) as panel:
         assert panel is None
 
 
 def test_without_a_notebook_nothing_is_shown(folder, capsys):
-    run = live(small_trainer(folder, 'console', max_steps=3), baseline=False)
+    run = live(SmallCollection(folder).trainer('console', max_steps=3), baseline=False)
     run.wait()
     assert run.panel is None and 'finished, step 3 of 3' in repr(run)
     assert (
@@ -303,16 +303,16 @@ def test_without_a_notebook_nothing_is_shown(folder, capsys):
 
 
 def test_curves_follow_a_run_that_is_started_again(folder):
-    trainer = small_trainer(folder, 'again', max_steps=6, save_strategy='steps', save_steps=3)
+    trainer = SmallCollection(folder).trainer('again', max_steps=6, save_strategy='steps', save_steps=3)
     trainer.train()
     curves = module.RunCurves(folder / 'again')
     curves.refresh()
-    small_trainer(folder, 'again', max_steps=6).train(
+    SmallCollection(folder).trainer('again', max_steps=6).train(
         resume_from_checkpoint=str(folder / 'again' / 'checkpoint-3')
     )
     curves.refresh()
     assert curves.series('loss')[0].tolist() == [1, 2, 3, 4, 5, 6]
     assert curves.series('loss').tolist() == np.array(curves.stream.series('loss')).tolist()
-    small_trainer(folder, 'again', max_steps=2).train()
+    SmallCollection(folder).trainer('again', max_steps=2).train()
     curves.refresh()
     assert curves.series('loss')[0].tolist() == [1, 2]

@@ -8,9 +8,9 @@ from nbdev.config import get_config
 from nbdev.doclinks import nbglob
 from nbdev.process import NBProcessor
 from nbdev.processors import _default_exp
-from small_run import kept_registrations
 
 from tools.cells import runs, shell_with
+from trove_nb.testing import restore_registrations
 
 config = get_config()
 
@@ -26,7 +26,7 @@ def test_notebook(path, monkeypatch, tmp_path):
         shell_with(path, _default_exp(NBProcessor(path, rm_directives=False).nb)),
     )
     try:
-        with working_directory(path.parent), kept_registrations():
+        with working_directory(path.parent), restore_registrations():
             shell.run_all(nb, exc_stop=True, preproc=lambda cell: not runs(cell))
     except Exception:
         pytest.fail(shell.prettytb(fname=path), pytrace=False)

@@ -1,7 +1,6 @@
 "Objects show themselves: without working, without failing, and without running what they show"
 
 import pytest
-from small_run import small_trainer, write_collection
 
 from trove_nb import (
     DataArguments,
@@ -16,13 +15,14 @@ from trove_nb import (
     read_stream,
     show_batch,
 )
+from trove_nb.testing import number_collection
 
 HOSTILE = '<script>alert(1)</script>\x1b[31m\u202e'
 
 
 @pytest.fixture(scope='module')
 def trainer(tmp_path_factory):
-    return small_trainer(write_collection(tmp_path_factory.mktemp('reprs')), 'run', max_steps=2)
+    return number_collection(tmp_path_factory.mktemp('reprs')).trainer('run', max_steps=2)
 
 
 def shown(trainer):

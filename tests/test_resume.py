@@ -2,16 +2,17 @@
 
 import pytest
 import torch
-from small_run import small_trainer, write_collection
+
+from trove_nb.testing import SmallCollection, number_collection
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    return write_collection(tmp_path_factory.mktemp('resume'))
+    return number_collection(tmp_path_factory.mktemp('resume')).folder
 
 
 def train(folder, name, resume=None, **kw):
-    trainer = small_trainer(folder, name, **kw)
+    trainer = SmallCollection(folder).trainer(name, **kw)
     trainer.train(resume_from_checkpoint=resume)
     return trainer.model.state_dict()
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_run import small_trainer, write_collection
 
 from trove_nb import RunControl, RunStream, read_stream
+from trove_nb.testing import SmallCollection, number_collection
 
 here = Path(__file__).parent
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    return write_collection(tmp_path_factory.mktemp('stream'))
+    return number_collection(tmp_path_factory.mktemp('stream')).folder
 
 
 def same(one, two):
@@ -56,11 +56,11 @@ def steered(trainer, steer):
 
 
 def test_watching_changes_nothing(folder):
-    plain = small_trainer(folder, 'plain')
+    plain = SmallCollection(folder).trainer('plain')
     for callback in (plain.stream, plain.steering):
         plain.remove_callback(callback)
     plain.train()
-    watched = small_trainer(folder, 'watched', eval_strategy='steps', eval_steps=2)
+    watched = SmallCollection(folder).trainer('watched', eval_strategy='steps', eval_steps=2)
     watched.train()
     assert same(plain.model.state_dict(), watched.model.state_dict())
     assert not (folder / 'plain' / 'stream.jsonl').exists()
@@ -83,9 +83,9 @@ def test_pause_save_evaluate_and_stop(folder):
         wait_for(stream, lambda s: s.status == 'running')
         control.stop(save=True)
 
-    whole = small_trainer(folder, 'whole', num_train_epochs=60)
+    whole = SmallCollection(folder).trainer('whole', num_train_epochs=60)
     whole.train()
-    stopped = small_trainer(folder, 'stopped', num_train_epochs=60)
+    stopped = SmallCollection(folder).trainer('stopped', num_train_epochs=60)
     seen = steered(stopped, steer)
     assert [e['name'] for e in seen.events] == [
         'paused',
@@ -96,7 +96,7 @@ def test_pause_save_evaluate_and_stop(folder):
         'saved',
     ] and seen.status == 'stopped'
     assert stopped.state.global_step < whole.state.global_step
-    resumed = small_trainer(folder, 'stopped', num_train_epochs=60)
+    resumed = SmallCollection(folder).trainer('stopped', num_train_epochs=60)
     resumed.train(resume_from_checkpoint=seen.events[-1]['detail']['path'])
     assert same(whole.model.state_dict(), resumed.model.state_dict())
     again = read_stream(folder / 'stopped')
@@ -111,7 +111,7 @@ def test_stop_in_an_evaluation(folder):
         wait_for(stream, lambda s: any(e['name'] == 'evaluated' for e in s.events))
         control.stop(save=True)
 
-    trainer = small_trainer(folder, 'long_dev', per_device_eval_batch_size=1, max_steps=500)
+    trainer = SmallCollection(folder).trainer('long_dev', per_device_eval_batch_size=1, max_steps=500)
     slow = trainer.prediction_step
     trainer.prediction_step = lambda *args, **kw: (time.sleep(0.05), slow(*args, **kw))[1]
     RunControl(folder / 'long_dev').evaluate()
@@ -131,7 +131,7 @@ def test_learning_rate_goes_on_from_there(folder):
         control.set_learning_rate(1e-5)
         wait_for(stream, lambda s: s.events)
 
-    seen = steered(small_trainer(folder, 'rate', max_steps=400), steer)
+    seen = steered(SmallCollection(folder).trainer('rate', max_steps=400), steer)
     event, (steps, rates) = seen.events[0], seen.series('learning_rate')
     at = event['step']
     assert rates[:at] == pytest.approx([1e-3 * (1 - i / 400) for i in range(at)])
@@ -142,7 +142,7 @@ def test_learning_rate_goes_on_from_there(folder):
 
 
 def test_failure_is_told(folder):
-    trainer = small_trainer(folder, 'fails')
+    trainer = SmallCollection(folder).trainer('fails')
 
     def broken(*args, **kw):
         raise RuntimeError('<b>no</b> more memory')
@@ -159,7 +159,7 @@ def test_failure_is_told(folder):
 
 def test_trained_twice(folder):
     "The first stream is put aside"
-    trainer = small_trainer(folder, 'twice', max_steps=2)
+    trainer = SmallCollection(folder).trainer('twice', max_steps=2)
     for _ in range(2):
         trainer.train()
     assert sorted(p.name for p in (folder / 'twice').glob('*.jsonl')) == ['stream-1.jsonl', 'stream.jsonl']
@@ -167,7 +167,7 @@ def test_trained_twice(folder):
 
 
 def test_nan_losses_are_seen(folder):
-    trainer = small_trainer(folder, 'nan', max_steps=2)
+    trainer = SmallCollection(folder).trainer('nan', max_steps=2)
     compute = trainer.compute_loss
     trainer.compute_loss = lambda *args, **kw: compute(*args, **kw) * float('nan')
     trainer.train()
@@ -176,7 +176,7 @@ def test_nan_losses_are_seen(folder):
 
 def test_no_room_for_the_stream(folder, caplog, monkeypatch):
     "Training goes on; it is said once"
-    trainer = small_trainer(folder, 'full', max_steps=3)
+    trainer = SmallCollection(folder).trainer('full', max_steps=3)
     opened = Path.open
 
     def full(self, mode='r', *args, **kw):
@@ -232,7 +232,7 @@ def test_killed(folder):
     with stream.path.open('a') as f:
         f.write('{"kind": "step", "st')
     assert stream.status == 'lost' and read_stream(folder / 'killed').n_broken == 0
-    small_trainer(folder, 'killed', max_steps=2).train()
+    SmallCollection(folder).trainer('killed', max_steps=2).train()
     assert read_stream(folder / 'killed').status == 'finished'
 
 

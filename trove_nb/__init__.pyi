@@ -264,6 +264,13 @@ from .modeling.retriever import BiEncoderRetriever as BiEncoderRetriever
 from .modeling.retriever import PretrainedRetriever as PretrainedRetriever
 from .modeling.retriever import RetrieverOutput as RetrieverOutput
 from .modeling.tiny import tiny_encoder as tiny_encoder
+from .testing import SmallCollection as SmallCollection
+from .testing import animal_collection as animal_collection
+from .testing import number_collection as number_collection
+from .testing import restore_registrations as restore_registrations
+from .testing import write_collection as write_collection
+from .testing import write_judgements as write_judgements
+from .testing import write_texts as write_texts
 from .training.callbacks import ControlCallback as ControlCallback
 from .training.callbacks import EvaluationStopped as EvaluationStopped
 from .training.callbacks import Request as Request

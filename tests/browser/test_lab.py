@@ -72,10 +72,10 @@ TRAIN = [
 import sys
 sys.path.insert(0, HERE)
 from pathlib import Path
-from small_run import small_trainer, write_collection
+from trove_nb.testing import SmallCollection, number_collection
 from trove_nb import attach, live
-folder = write_collection(Path('data').absolute()) if Path('data').mkdir() is None else None
-trainer = small_trainer(folder, 'run', max_steps=100_000, logging_steps=500, eval_strategy='steps', eval_steps=400, disable_tqdm=False)""",
+folder = number_collection(Path('data').absolute()).folder if Path('data').mkdir() is None else None
+trainer = SmallCollection(folder).trainer('run', max_steps=100_000, logging_steps=500, eval_strategy='steps', eval_steps=400, disable_tqdm=False)""",
     'run = live(trainer)\nrun',
     '1+1',
     'attach(run)',
