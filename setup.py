@@ -21,7 +21,7 @@ setup(
     keywords=cfg['keywords'].split(),
     python_requires=f'>={cfg["min_python"]}',
     packages=find_packages(include=[cfg['lib_path'], f'{cfg["lib_path"]}.*']),
-    package_data={cfg['lib_path']: ['*.pyi', 'py.typed', 'shipped/**/*']},
+    package_data={cfg['lib_path']: ['**/*.pyi', '*.pyi', 'py.typed', 'shipped/**/*']},
     install_requires=cfg['requirements'].split(),
     extras_require={'demo': cfg['demo_requirements'].split(), 'dev': cfg['dev_requirements'].split()},
     entry_points={

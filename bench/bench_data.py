@@ -1,9 +1,10 @@
 """Opening a training set, reading it, and what that takes in memory, in turn with ir-trove 0.0.2
 
-    python bench/bench_data.py [--root /tmp/trove_nb_bench] [--peer-python /path/to/venv/bin/python] [--repeats 3] [--quick] [--out results.json]
+    python bench/bench_data.py [--peer-python PYTHON] [--root FOLDER] [--repeats 3] [--quick] [--out FILE]
 
-Each measurement runs in a process of its own; the two sides take turns, and medians are reported. Without --peer-python only ours runs. --quick takes a collection of
-20,000 passages and one turn. README.md beside this file says how the other environment is made, and what each figure means."""
+Each measurement runs in a process of its own; the two sides take turns, and medians are reported.
+Without --peer-python only ours runs. --quick takes a collection of 20,000 passages and one turn.
+README.md beside this file says how the other environment is made, and what each figure means."""
 
 import argparse
 import json
@@ -48,12 +49,14 @@ def import_side(side):
 
 
 def opened(side, library, folder, group_size):
-    source = lambda **bounds: library.MaterializedQRelConfig(
-        qrel_path=str(folder / 'qrels' / 'train.tsv'),
-        corpus_path=str(folder / 'corpus.jsonl'),
-        query_path=str(folder / 'queries.jsonl'),
-        **bounds,
-    )
+    def source(**bounds):
+        return library.MaterializedQRelConfig(
+            qrel_path=str(folder / 'qrels' / 'train.tsv'),
+            corpus_path=str(folder / 'corpus.jsonl'),
+            query_path=str(folder / 'queries.jsonl'),
+            **bounds,
+        )
+
     begun = time.perf_counter()
     extra = dict(outside_trainer=True) if side == 'peer' else {}
     data = library.BinaryDataset(
@@ -110,13 +113,12 @@ def do_loader(side, library, args):
     data, _ = opened(side, library, args.folder, args.group_size)
     rng = random.Random(0)
     data[0]
-    some = Subset(data, [rng.randrange(len(data)) for _ in range(args.loader_items)])
+    part = Subset(data, [rng.randrange(len(data)) for _ in range(args.loader_items)])
+    kinds = dict(w0={}, w2=dict(num_workers=2), w2p=dict(num_workers=2, persistent_workers=True))
     found = {}
-    for name, settings in dict(
-        w0={}, w2=dict(num_workers=2), w2p=dict(num_workers=2, persistent_workers=True)
-    ).items():
+    for name, settings in kinds.items():
         loader = DataLoader(
-            some,
+            part,
             batch_size=8,
             collate_fn=first_items,
             multiprocessing_context='fork' if settings else None,
@@ -149,32 +151,26 @@ def do_hold_import(side, library, args):
 
 def work(args):
     library, seconds = import_side(args.side)
-    found = globals()[f'do_{args.measure}'](args.side, library, args)
-    print(
-        'RESULT '
-        + json.dumps(
-            dict(import_s=seconds, own_peak=status('VmHWM'), own_peak_anonymous=status('RssAnon'), **found)
-        ),
-        flush=True,
-    )
-    if args.measure.startswith('hold'):
+    found = globals()[f'do_{args.task}'](args.side, library, args)
+    found |= dict(import_s=seconds, own_peak=status('VmHWM'), own_peak_anonymous=status('RssAnon'))
+    print(f'RESULT {json.dumps(found)}', flush=True)
+    if args.task.startswith('hold'):
         sys.stdin.readline()
 
 
-# ---- what starts them and looks on
+# ---- what starts them and watches their memory
 
 
 def tree(pid: int) -> list[int]:
     "The process and all its descendants"
+    found = [pid]
     try:
-        children = [
-            int(c)
-            for task in Path(f'/proc/{pid}/task').iterdir()
-            for c in (task / 'children').read_text().split()
-        ]
+        for task in Path(f'/proc/{pid}/task').iterdir():
+            for child in (task / 'children').read_text().split():
+                found += tree(int(child))
     except (FileNotFoundError, ProcessLookupError):
         return []
-    return [pid, *(d for c in children for d in tree(c))]
+    return found
 
 
 class Watch(threading.Thread):
@@ -182,7 +178,8 @@ class Watch(threading.Thread):
 
     def __init__(self, pid):
         super().__init__(daemon=True)
-        self.pid, self.peak, self.peak_anonymous, self.over = pid, 0.0, 0.0, threading.Event()
+        self.pid, self.over = pid, threading.Event()
+        self.peak, self.peak_anonymous = 0.0, 0.0
         self.start()
 
     def run(self):
@@ -192,7 +189,7 @@ class Watch(threading.Thread):
                 try:
                     sums = [s + status(f, pid) for s, f in zip(sums, ('VmRSS', 'RssAnon'))]
                 except (FileNotFoundError, ProcessLookupError):
-                    continue  # it ended between the two looks
+                    continue  # it ended meanwhile
             self.peak, self.peak_anonymous = max(self.peak, sums[0]), max(self.peak_anonymous, sums[1])
 
 
@@ -212,14 +209,12 @@ def environment(side, cache):
     return {**kept, **fixed, 'TROVE_NB_CACHE': str(cache), 'PYTHONPATH': str(ours_root)}
 
 
-def started(side, measure, cache, args):
-    flags = [
-        f'--{k.replace("_", "-")}={getattr(args, k)}'
-        for k in ('folder', 'group_size', 'seconds', 'loader_items', 'hold_items')
-    ]
+def started(side, task, cache, args):
+    handed_on = ('folder', 'group_size', 'seconds', 'loader_items', 'hold_items')
+    flags = [f'--{name.replace("_", "-")}={getattr(args, name)}' for name in handed_on]
     python = args.peer_python if side == 'peer' else sys.executable
     return subprocess.Popen(
-        [python, str(here), '--work', f'--side={side}', f'--measure={measure}', *flags],
+        [python, str(here), '--work', f'--side={side}', f'--task={task}', *flags],
         env=environment(side, cache),
         cwd=str(cache),
         stdin=subprocess.PIPE,
@@ -229,20 +224,21 @@ def started(side, measure, cache, args):
     )
 
 
-def result_of(process, side, measure, cache):
+def result_of(process, side, task, cache):
     for line in process.stdout:
         if line.startswith('RESULT '):
             return json.loads(line[7:])
     process.wait()
     tail = (cache / 'stderr.txt').read_text(errors='replace')[-3000:]
-    raise SystemExit(f'{side}, {measure}: ended with {process.returncode} and no result\n{tail}')
+    raise SystemExit(f'{side}, {task}: ended with {process.returncode} and no result\n{tail}')
 
 
-def measured(side, measure, cache, args) -> dict:
+def run_task(side, task, cache, args) -> dict:
+    "What one task reports, and the memory that it took"
     cache.mkdir(parents=True, exist_ok=True)
-    process = started(side, measure, cache, args)
+    process = started(side, task, cache, args)
     watch = Watch(process.pid)
-    found = result_of(process, side, measure, cache)
+    found = result_of(process, side, task, cache)
     process.communicate()
     watch.over.set()
     watch.join()
@@ -255,31 +251,32 @@ def measured(side, measure, cache, args) -> dict:
 
 def shares(pid) -> dict:
     "PSS and USS of a process, in bytes"
-    lines = dict(o.split(':', 1) for o in Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines()[1:])
-    size = lambda *names: sum(int(lines[n].split()[0]) * 1024 for n in names)
-    return dict(pss=size('Pss'), uss=size('Private_Clean', 'Private_Dirty'))
+    lines = Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines()[1:]
+    fields = dict(line.split(':', 1) for line in lines)
+    sizes = {name: int(text.split()[0]) * 1024 for name, text in fields.items()}
+    return dict(pss=sizes['Pss'], uss=sizes['Private_Clean'] + sizes['Private_Dirty'])
 
 
-def together(side, measure, cache, n, args) -> dict:
+def together(side, task, cache, n, args) -> dict:
     "Memory of n processes that have opened and read the same dataset"
-    processes = [started(side, measure, cache, args) for _ in range(n)]
+    processes = [started(side, task, cache, args) for _ in range(n)]
     try:
         for p in processes:
-            result_of(p, side, measure, cache)
+            result_of(p, side, task, cache)
         each = [shares(p.pid) for p in processes]
     finally:
         for p in processes:
             p.communicate('\n')
-    return dict(pss_sum=sum(o['pss'] for o in each), uss_mean=sum(o['uss'] for o in each) / n)
+    pss_sum = sum(o['pss'] for o in each)
+    uss_sum = sum(o['uss'] for o in each)
+    return dict(pss_sum=pss_sum, uss_mean=uss_sum / n)
 
 
 def memory(side, cache, args) -> dict:
     n = args.processes
-    one, many, bare = (
-        together(side, 'hold', cache, 1, args),
-        together(side, 'hold', cache, n, args),
-        together(side, 'hold_import', cache, n, args),
-    )
+    one = together(side, 'hold', cache, 1, args)
+    many = together(side, 'hold', cache, n, args)
+    bare = together(side, 'hold_import', cache, n, args)
     return {
         'pss_one': one['pss_sum'],
         'pss_all': many['pss_sum'],
@@ -293,32 +290,27 @@ def memory(side, cache, args) -> dict:
 def one_turn(side, cache, args) -> dict:
     "All measurements once, with a cache that starts empty"
     found = {}
-    for name, measure in (
-        ('import', 'import'),
-        ('first', 'open'),
-        ('again', 'open'),
-        ('items', 'items'),
-        ('loader', 'loader'),
-    ):
-        got = measured(side, measure, cache, args)
+    tasks = {'import': 'import', 'first': 'open', 'again': 'open', 'items': 'items', 'loader': 'loader'}
+    for name, task in tasks.items():
+        got = run_task(side, task, cache, args)
         found.update({f'{name}.{k}': v for k, v in got.items()})
-    bare = found['import.peak']
-    found.update({f'{name}.peak_above_import': found[f'{name}.peak'] - bare for name in ('first', 'again')})
     found.update({f'memory.{k}': v for k, v in memory(side, cache, args).items()})
-    found.update(
-        {
-            f'{name}.start_to_item_s': sum(
-                found[f'{name}.{k}'] for k in ('import_s', 'open_s', 'first_item_s')
-            )
-            for name in ('first', 'again')
-        }
-    )
+    for name in ('first', 'again'):
+        found[f'{name}.peak_above_import'] = found[f'{name}.peak'] - found['import.peak']
+        parts = (found[f'{name}.{k}'] for k in ('import_s', 'open_s', 'first_item_s'))
+        found[f'{name}.start_to_item_s'] = sum(parts)
     found['cache.bytes'] = sum(p.stat().st_size for p in cache.rglob('*') if p.is_file())
     return found
 
 
 # ---- what is printed
 
+LOADERS = (('w0', '0 workers'), ('w2', '2 workers'), ('w2p', '2 persistent workers'))
+LOADER_FIGURES = (
+    ('first batch', 'first_batch_s', 's'),
+    ('first batch of the next epoch', 'next_epoch_first_batch_s', 's'),
+    ('items a second', 'items_per_s', ''),
+)
 SHOWN = [
     ('import', 'import.import_s', 's'),
     ('first opening', 'first.open_s', 's'),
@@ -336,12 +328,8 @@ SHOWN = [
     ('  again', 'again.start_to_item_s', 's'),
     *(
         (f'loader, {label}: {what}', f'loader.{key}_{field}', unit)
-        for key, label in (('w0', '0 workers'), ('w2', '2 workers'), ('w2p', '2 persistent workers'))
-        for what, field, unit in (
-            ('first batch', 'first_batch_s', 's'),
-            ('first batch of the next epoch', 'next_epoch_first_batch_s', 's'),
-            ('items a second', 'items_per_s', ''),
-        )
+        for key, label in LOADERS
+        for what, field, unit in LOADER_FIGURES
     ),
     ('private memory of a process', 'memory.uss_process', 'MB'),
     ('  above the bare import', 'memory.uss_above_bare', 'MB'),
@@ -351,15 +339,11 @@ SHOWN = [
 
 
 def shown(value, unit):
-    return (
-        f'{value / MB:,.0f} MB'
-        if unit == 'MB'
-        else f'{value:,.3f} s'
-        if unit == 's' and value < 10
-        else f'{value:,.1f} s'
-        if unit == 's'
-        else f'{value:,.0f}'
-    )
+    if unit == 'MB':
+        return f'{value / MB:,.0f} MB'
+    if unit == 's':
+        return f'{value:,.3f} s' if value < 10 else f'{value:,.1f} s'
+    return f'{value:,.0f}'
 
 
 NAMES = dict(ours='ours', peer='ir-trove')
@@ -367,37 +351,45 @@ NAMES = dict(ours='ours', peer='ir-trove')
 
 def report(turns: dict, title: str) -> str:
     "Medians, and how many times theirs is ours (for rates: ours theirs)"
-    middle = {side: {k: median(t[k] for t in found) for k in found[0]} for side, found in turns.items()}
-    both = len(middle) == 2
-    lines = [
-        title,
-        f'{"":<60}' + ''.join(f'{NAMES[side]:>14}' for side in middle) + ('    ratio' if both else ''),
-    ]
+    both = len(turns) == 2
+    heads = [f'{NAMES[side]:>14}' for side in turns]
+    lines = [title, f'{"":<60}{"".join(heads)}{"    ratio" if both else ""}']
     for label, key, unit in SHOWN:
-        values = [o[key] for o in middle.values()]
-        line = f'{label:<60}' + ''.join(f'{shown(v, unit):>14}' for v in values)
-        if both and min(values) > 0:
-            line += f'{middle["peer"][key] / middle["ours"][key] if unit else middle["ours"][key] / middle["peer"][key]:>9.1f}'
-        lines.append(line)
+        middle = {}
+        for side, found in turns.items():
+            middle[side] = median(turn[key] for turn in found)
+        cells = [f'{shown(value, unit):>14}' for value in middle.values()]
+        if both and min(middle.values()) > 0:
+            times = middle['peer'] / middle['ours']
+            cells.append(f'{times if unit else 1 / times:>9.1f}')
+        lines.append(f'{label:<60}{"".join(cells)}')
     return '\n'.join(lines)
+
+
+COLLECTIONS = dict(
+    small=dict(docs=20_000, queries=2_000),
+    q100k=dict(queries=100_000, judged=31),
+    q400k=dict(queries=400_000, judged=16),
+    m8=dict(docs=8_841_823, queries=500_000, judged=16, words=33),
+)
+
+
+def fill_page_cache(folder: Path):
+    "Read every file once, so that no side finds the disk colder than the other"
+    for path in folder.rglob('*'):
+        if path.is_file():
+            with path.open('rb') as f:
+                while f.read(1 << 24):
+                    continue
 
 
 def run(collection: str, args) -> dict:
     from make_collection import make_collection
 
-    sizes = dict(
-        small=dict(docs=20_000, queries=2_000),
-        q100k=dict(queries=100_000, judged=31),
-        q400k=dict(queries=400_000, judged=16),
-        m8=dict(docs=8_841_823, queries=500_000, judged=16, words=33),
-    )[collection]
+    sizes = COLLECTIONS[collection]
     args.folder = args.root / collection
     make_collection(args.folder, **sizes)
-    for p in args.folder.rglob('*'):
-        if p.is_file():
-            with p.open('rb') as f:
-                while f.read(1 << 24):
-                    continue  # into the page cache, for both sides
+    fill_page_cache(args.folder)
     turns = {side: [] for side in sorted(args.sides)}
     for turn in range(args.repeats):
         for side in args.sides if turn % 2 == 0 else args.sides[::-1]:
@@ -406,14 +398,12 @@ def run(collection: str, args) -> dict:
                 turns[side].append(one_turn(side, cache, args))
             finally:
                 shutil.rmtree(cache, ignore_errors=True)
-            print(
-                f'  {collection}, turn {turn + 1}, {side}: first {turns[side][-1]["first.open_s"]:.2f} s, again {turns[side][-1]["again.open_s"]:.2f} s, {turns[side][-1]["items.items_per_s"]:,.0f} items/s',
-                flush=True,
-            )
-    print(
-        report(turns, f'\n{collection}: {sizes}, group_size {args.group_size}, medians of {args.repeats}'),
-        flush=True,
-    )
+            last = turns[side][-1]
+            opening = f'first {last["first.open_s"]:.2f} s, again {last["again.open_s"]:.2f} s'
+            rate = f'{last["items.items_per_s"]:,.0f} items/s'
+            print(f'  {collection}, turn {turn + 1}, {side}: {opening}, {rate}', flush=True)
+    title = f'\n{collection}: {sizes}, group_size {args.group_size}, medians of {args.repeats}'
+    print(report(turns, title), flush=True)
     return dict(sizes=sizes, turns=turns)
 
 
@@ -446,12 +436,10 @@ def arguments():
         ('processes', int, 4),
     ):
         parser.add_argument(f'--{name.replace("_", "-")}', type=kind, default=default)
-    for name in ('work', 'side', 'measure', 'folder'):
-        parser.add_argument(
-            f'--{name}',
-            help=argparse.SUPPRESS,
-            **(dict(action='store_true') if name == 'work' else dict(type=Path) if name == 'folder' else {}),
-        )
+    for name in ('side', 'task'):
+        parser.add_argument(f'--{name}', help=argparse.SUPPRESS)
+    parser.add_argument('--work', action='store_true', help=argparse.SUPPRESS)
+    parser.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -460,17 +448,13 @@ if __name__ == '__main__':
     if args.work:
         work(args)
     else:
-        ours_root = args.ours.resolve()
+        ours_root = args.is_builtin.resolve()
         if args.quick:
-            (
-                args.collections,
-                args.repeats,
-                args.seconds,
-                args.loader_items,
-                args.hold_items,
-                args.processes,
-            ) = ['small'], 1, 0.5, 200, 200, 2
-        args.sides = [args.only] if args.only else ['ours', 'peer'] if args.peer_python else ['ours']
+            quick = dict(collections=['small'], repeats=1, seconds=0.5, loader_items=200, hold_items=200)
+            vars(args).update(quick, processes=2)
+        args.sides = ['ours', 'peer'] if args.peer_python else ['ours']
+        if args.only:
+            args.sides = [args.only]
         args.root.mkdir(parents=True, exist_ok=True)
         results = {c: run(c, args) for c in args.collections}
         if args.out:

@@ -8,13 +8,19 @@ import subprocess
 import sys
 import time
 
+TRAINING = 'from trove_nb import BiEncoderRetriever, BinaryDataset, IRMetrics, RetrievalTrainer'
+PEER = 'from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer'
+COMMAND = """import sys
+sys.argv = ['trove-nb', '--help']
+from trove_nb.scripts.cli import main_cli
+main_cli()"""
 STATEMENTS = {
     'python alone': 'pass',
     'import trove_nb': 'import trove_nb',
     'torch and transformers': 'import torch; from transformers import Trainer, AutoModel',
-    'all that training needs': 'from trove_nb import BiEncoderRetriever, BinaryDataset, IRMetrics, RetrievalTrainer',
-    'sentence_transformers': 'from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer',
-    'trove-nb --help': 'import sys; sys.argv = ["trove-nb","--help"]\nfrom trove_nb.scripts.cli import main_cli\nmain_cli()',
+    'all that training needs': TRAINING,
+    'sentence_transformers': PEER,
+    'trove-nb --help': COMMAND,
 }
 
 

@@ -2,9 +2,11 @@
 
     python bench/bench_step.py [--steps 5] [--queries 8] [--passages 4] [--max_length 128]
 
-One step: examples to tokens, forward, loss with in-batch negatives, backward, optimiser. Both sides train all-MiniLM-L6-v2 in float32 with the same number of queries and
-passages, first with the model's own dropout, then with none; at the end ours in bf16, where the processor is made for it. sentence-transformers is optional: without
-it, only our own figures are printed. The two take turns step by step, so a busy machine slows both; medians and their ratio are reported."""
+One step: examples to tokens, forward, loss with in-batch negatives, backward, optimiser. Both sides
+train all-MiniLM-L6-v2 in float32 with the same number of queries and passages, first with the model's
+own dropout, then with none; at the end ours in bf16, where the processor is made for it. sentence-
+transformers is optional: without it, only our own figures are printed. The two take turns step by step,
+so a busy machine slows both; medians and their ratio are reported."""
 
 import argparse
 import time
@@ -53,21 +55,19 @@ def their_step(args, dropout, data):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    config = (
-        {}
-        if dropout is None
-        else dict(config_kwargs=dict(hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout))
-    )
-    model = SentenceTransformer(demo_encoder(), device='cpu', **config).train()
+    config = {}
+    if dropout is not None:
+        config = dict(hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
+    model = SentenceTransformer(demo_encoder(), device='cpu', config_kwargs=config).train()
     model.max_seq_length = args.max_length
     loss_fn = MultipleNegativesRankingLoss(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
     def step(i):
         examples = [data[j] for j in range(i * args.queries, (i + 1) * args.queries)]
-        columns = [[e['query'] for e in examples]] + [
-            [e['passage'][g] for e in examples] for g in range(args.passages)
-        ]
+        columns = [[e['query'] for e in examples]]
+        for g in range(args.passages):
+            columns.append([e['passage'][g] for e in examples])
         loss_fn([model.preprocess(c) for c in columns], None).backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -98,18 +98,15 @@ if __name__ == '__main__':
         sentence_transformers = None
     for dropout in (None, 0.0):
         ours, data = our_step(args, dropout)
-        found = in_turn(
-            [ours] + ([their_step(args, dropout, data)] if sentence_transformers else []), args.steps
-        )
-        peer = (
-            f', sentence-transformers {found[1]:.3f} s, ratio {found[1] / found[0]:.2f}'
-            if sentence_transformers
-            else ''
-        )
-        print(
-            f'float32, dropout {"of the model" if dropout is None else dropout}: ours {found[0]:.3f} s a step{peer}'
-        )
+        steps = [ours]
+        if sentence_transformers:
+            steps.append(their_step(args, dropout, data))
+        found = in_turn(steps, args.steps)
+        peer = ''
+        if sentence_transformers:
+            peer = f', sentence-transformers {found[1]:.3f} s, ratio {found[1] / found[0]:.2f}'
+        name = 'of the model' if dropout is None else dropout
+        print(f'float32, dropout {name}: ours {found[0]:.3f} s a step{peer}')
     if fast_bf16():
-        print(
-            f'bf16, dropout 0: ours {in_turn([our_step(args, 0.0, bf16=True)[0]], args.steps)[0]:.3f} s a step'
-        )
+        found = in_turn([our_step(args, 0.0, bf16=True)[0]], args.steps)
+        print(f'bf16, dropout 0: ours {found[0]:.3f} s a step')

@@ -2,9 +2,10 @@
 
     python bench/make_collection.py FOLDER [--docs 1000000] [--queries 100000] [--judged 31] [--words 37]
 
-The same arguments give the same bytes. Texts are words of seven letters, ids are numbers without leading zeros in an order that isn't that of the file, each judged query
-has one positive (score 1) at a random place among negatives (score 0), and no passage is judged twice for a query. A line of the corpus has about 10 bytes per word
-above 50: 37 words are about 350 bytes, 8 words about 110."""
+The same arguments give the same bytes. Texts are words of seven letters, ids are numbers without leading
+zeros in an order that isn't that of the file, each judged query has one positive (score 1) at a random
+place among negatives (score 0), and no passage is judged twice for a query. A line of the corpus has
+about 10 bytes per word above 50: 37 words are about 350 bytes, 8 words about 110."""
 
 import argparse
 import json
@@ -41,13 +42,14 @@ class Words:
 
 def joined(lines: int, *parts) -> bytes:
     "Constant bytes and columns side by side, without the bytes that aren't written"
-    full = [
-        (np.broadcast_to(np.frombuffer(p, np.uint8), (lines, len(p))), np.ones((lines, len(p)), bool))
-        if isinstance(p, bytes)
-        else p
-        for p in parts
-    ]
-    return np.hstack([p for p, _ in full])[np.hstack([w for _, w in full])].tobytes()
+    texts, written = [], []
+    for part in parts:
+        if isinstance(part, bytes):
+            constant = np.frombuffer(part, np.uint8)
+            part = np.broadcast_to(constant, (lines, len(part))), np.ones((lines, len(part)), bool)
+        texts.append(part[0])
+        written.append(part[1])
+    return np.hstack(texts)[np.hstack(written)].tobytes()
 
 
 def chunks(n: int):
@@ -80,12 +82,10 @@ def write_judgements(
         f.write(b'query-id\tcorpus-id\tscore\n')
         for start, stop in chunks(len(query_ids)):
             n, per_query = stop - start, min(per_query, len(doc_ids))
-            gaps = rng.integers(
-                1, max(2, len(doc_ids) // per_query + 1), (n, per_query)
-            )  # their sum stays below the number of passages, so none comes twice
-            docs = doc_ids[
-                (rng.integers(0, len(doc_ids), (n, 1)) + gaps.cumsum(1) - gaps[:, :1]) % len(doc_ids)
-            ]
+            # the sum of the gaps stays below the number of passages, so none comes twice
+            gaps = rng.integers(1, max(2, len(doc_ids) // per_query + 1), (n, per_query))
+            first = rng.integers(0, len(doc_ids), (n, 1))
+            docs = doc_ids[(first + gaps.cumsum(1) - gaps[:, :1]) % len(doc_ids)]
             score = (np.arange(per_query) == rng.integers(0, per_query, (n, 1))).astype(np.uint8) + ord('0')
             q, d = number_columns(np.repeat(query_ids[start:stop], per_query)), number_columns(docs.ravel())
             f.write(
@@ -143,7 +143,6 @@ if __name__ == '__main__':
     args = vars(parser.parse_args())
     begun = time.perf_counter()
     make_collection(**args)
-    sizes = {
-        p.name: f'{p.stat().st_size / 1e6:,.0f} MB' for p in sorted(args['folder'].rglob('*')) if p.is_file()
-    }
+    files = [path for path in sorted(args['folder'].rglob('*')) if path.is_file()]
+    sizes = {path.name: f'{path.stat().st_size / 1e6:,.0f} MB' for path in files}
     print(f'{time.perf_counter() - begun:.1f} s', sizes)

@@ -1,4 +1,6 @@
-"Trains a small collection in a process of its own; argv: its folder, the name of the run, the trainer's arguments as JSON"
+"""Train a small collection in a process of its own.
+
+The command line holds the collection's folder, the name of the run, and the trainer's arguments as JSON."""
 
 import json
 import sys

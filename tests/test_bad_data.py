@@ -1,6 +1,7 @@
 "Files and frames that must be refused, each with the place, and a few odd ones that must not"
 
 import gzip
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,10 +10,13 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-import trove_nb.data.records as records_module
 from trove_nb.core.errors import DataError
-from trove_nb.data.qrels import as_triplets, load_qids, load_qrel
-from trove_nb.data.records import Records, RecordSet
+from trove_nb.data import record_files
+from trove_nb.data import records as records_module
+from trove_nb.data.qrels import load_qids, load_qrel
+from trove_nb.data.record_set import RecordSet
+from trove_nb.data.records import Records
+from trove_nb.data.triplets import as_triplets
 
 good = '{"_id": "a", "text": "A"}\n'
 
@@ -23,14 +27,15 @@ def write(folder, name, content):
     return path
 
 
-def refused(says, fn, *args):
+def refused(message, fn, *args):
+    "Whether the function raises a `DataError` with these words"
     with pytest.raises(DataError) as e:
         fn(*args)
-    assert says in str(e.value), str(e.value)
+    assert message in str(e.value), str(e.value)
 
 
 @pytest.mark.parametrize(
-    'content,says',
+    'content,message',
     [
         ('', 'c.jsonl: the file is empty'),
         (b'\xef\xbb\xbf', 'blank lines only'),
@@ -62,10 +67,10 @@ def refused(says, fn, *args):
         (gzip.compress(good.encode() * 1000)[:-12], 'the gzip archive is broken'),
     ],
 )
-def test_bad_records(tmp_path, content, says):
+def test_bad_records(tmp_path, content, message):
     path = write(tmp_path, 'c.jsonl', content)
     for _ in range(2):
-        refused(says, Records.open, path)
+        refused(message, Records.open, path)
 
 
 def test_no_file(tmp_path):
@@ -75,65 +80,58 @@ def test_no_file(tmp_path):
 
 
 def test_repeats_among_many(tmp_path):
-    path = write(
-        tmp_path, 'c.jsonl', ''.join(f'{{"id": {i}, "text": "t{i}"}}\n' for i in [3, 1, 2, 1, 3, 1, 7])
-    )
-    r = Records.open(path)
-    assert (r.duplicates.rows.tolist(), r.duplicates.firsts.tolist(), r.duplicates.ids) == (
-        [3, 4, 5],
-        [1, 0, 1],
-        ['1', '3', '1'],
-    )
-    assert r.rows(['1', '3', '2', '8', '7']).tolist() == [1, 0, 2, -1, 6]
-    assert [r._find(o) for o in ('1', '3', '2', '8', '7')] == [1, 0, 2, -1, 6]
-    assert r.id_rank().tolist() == [4, 0, 3, 1, 5, 2, 6]
+    numbers = [3, 1, 2, 1, 3, 1, 7]
+    lines = [f'{{"id": {number}, "text": "t{number}"}}\n' for number in numbers]
+    records = Records.open(write(tmp_path, 'c.jsonl', ''.join(lines)))
+    assert records.duplicates.rows.tolist() == [3, 4, 5]
+    assert records.duplicates.firsts.tolist() == [1, 0, 1]
+    assert records.duplicates.ids == ['1', '3', '1']
+    asked = ['1', '3', '2', '8', '7']
+    assert records.rows(asked).tolist() == [1, 0, 2, -1, 6]
+    assert [records._find(id_) for id_ in asked] == [1, 0, 2, -1, 6]
+    assert records.id_rank().tolist() == [4, 0, 3, 1, 5, 2, 6]
 
 
 def test_batches_meet(tmp_path, monkeypatch):
     "Rows on both sides of each batch's end"
-    monkeypatch.setattr(records_module, '_BATCH_BITS', 2)
-    monkeypatch.setattr(records_module, '_BATCH', 4)
-    path = write(
-        tmp_path,
-        'c.jsonl',
-        ''.join(
-            f'{{"id": "d{i}", "text": "t{i}", "title": {"null" if i % 3 else chr(34) + str(i) + chr(34)}}}\n'
-            for i in range(13)
-        ),
-    )
-    r = Records.open(path)
-    assert len(r._texts) == 4
-    assert [r[i] for i in range(13)] == [
-        {'_id': f'd{i}', **({} if i % 3 else {'title': str(i)}), 'text': f't{i}'} for i in range(13)
-    ]
-    assert r.lengths().tolist() == [len(o['text'] + o.get('title', '')) for o in r]
-    assert r.rows([f'd{i}' for i in range(13)]).tolist() == list(range(13))
+    for module in (record_files, records_module):
+        monkeypatch.setattr(module, 'BATCH_BITS', 2)
+        monkeypatch.setattr(module, 'BATCH_ROWS', 4)
+    expected = []
+    for i in range(13):
+        titled = {} if i % 3 else {'title': str(i)}
+        expected.append({'_id': f'd{i}', **titled, 'text': f't{i}'})
+    lines = [json.dumps({'title': None, **record}) + '\n' for record in expected]
+    records = Records.open(write(tmp_path, 'c.jsonl', ''.join(lines)))
+    assert len(records._columns['text']) == 4
+    assert [records[i] for i in range(13)] == expected
+    assert list(records) == expected
+    assert records.lengths().tolist() == [len(o['text'] + o.get('title', '')) for o in expected]
+    assert records.rows([o['_id'] for o in expected]).tolist() == list(range(13))
 
 
 def test_one_build_among_many_readers(tmp_path):
-    path = write(
-        tmp_path, 'c.jsonl', ''.join(f'{{"id": "only-here-{i}", "text": "t"}}\n' for i in range(2000))
-    )
+    lines = [f'{{"id": "only-here-{i}", "text": "t"}}\n' for i in range(2000)]
+    path = write(tmp_path, 'c.jsonl', ''.join(lines))
     with ThreadPoolExecutor(8) as pool:
         opened = list(pool.map(Records.open, [path] * 8))
-    assert {r._folder for r in opened} == {opened[0]._folder} and all(
-        r.row('only-here-7') == 7 for r in opened
-    )
+    assert {records._folder for records in opened} == {opened[0]._folder}
+    assert all(records.row('only-here-7') == 7 for records in opened)
 
 
 @pytest.mark.parametrize(
     'ids', [[1], ['a', None], 'a', pl.Series([1]), pa.array(['a', None]), np.array([1.0])], ids=str
 )
 def test_bad_ids_asked(tmp_path, ids):
-    r = Records.open(write(tmp_path, 'c.jsonl', good))
+    records = Records.open(write(tmp_path, 'c.jsonl', good))
     with pytest.raises(DataError):
-        r.rows(ids)
+        records.rows(ids)
     with pytest.raises(DataError):
-        RecordSet([r]).rows(ids, 0)
+        RecordSet([records]).rows(ids, 0)
 
 
 @pytest.mark.parametrize(
-    'name,content,says',
+    'name,content,message',
     [
         ('q.tsv', '', 'q.tsv: the file is empty'),
         ('q.tsv', '\n \n', 'line 1: blank line'),
@@ -177,12 +175,12 @@ def test_bad_ids_asked(tmp_path, ids):
         ('q.tsv.gz', gzip.compress(b'q\td\t1\n' * 1000)[:-12], 'the gzip archive is broken'),
     ],
 )
-def test_bad_qrels(tmp_path, name, content, says):
-    refused(says, load_qrel, write(tmp_path, name, content))
+def test_bad_qrels(tmp_path, name, content, message):
+    refused(message, load_qrel, write(tmp_path, name, content))
 
 
 @pytest.mark.parametrize(
-    'name,content,says',
+    'name,content,message',
     [
         (
             'q.jsonl',
@@ -212,20 +210,20 @@ def test_bad_qrels(tmp_path, name, content, says):
         ('q.pkl', b'\x80\x04N.', 'pickles are not read'),
     ],
 )
-def test_more_bad_qrels(tmp_path, name, content, says):
-    refused(says, load_qrel, write(tmp_path, name, content))
+def test_more_bad_qrels(tmp_path, name, content, message):
+    refused(message, load_qrel, write(tmp_path, name, content))
 
 
 def test_bad_parquet_qrels(tmp_path):
     path = tmp_path / 'q.parquet'
-    for frame, says in (
+    for frame, message in (
         (dict(qid=[['q']], docid=['d'], score=[1]), 'qid has the type List'),
         (dict(qid=['q'], docid=['d'], score=[float('nan')]), 'row 0 (from 0): score is nan'),
         (dict(qid=['q'], docid=['d']), 'no column for the score'),
         (dict(qid=['q'], docid=[2.0], score=[1]), 'docid has the type Float64'),
     ):
         pl.DataFrame(frame).write_parquet(path)
-        refused(says, load_qrel, path)
+        refused(message, load_qrel, path)
     pl.DataFrame({'query-id': ['q', None]}).write_parquet(path)
     refused('row 1 (from 0): the query id is missing', load_qids, path)
 
@@ -247,11 +245,10 @@ def test_what_to_do_is_named_first(tmp_path):
     "The list of formats begins with those that are read"
     with pytest.raises(DataError) as e:
         load_qrel(write(tmp_path, 'q.xyz', 'what is this\n'))
-    told = str(e.value)
-    assert all(
-        told.index(o) < told.index('pickled_qrel')
-        for o in ('delimited_qrel', 'trec_qrel', 'jsonl_qrel', 'parquet_qrel')
-    )
+    message = str(e.value)
+    refusing = message.index('pickled_qrel')
+    for reading in ('delimited_qrel', 'trec_qrel', 'jsonl_qrel', 'parquet_qrel'):
+        assert message.index(reading) < refusing
 
 
 @pytest.mark.parametrize(
@@ -311,7 +308,7 @@ def test_more_odd_qrels(tmp_path, name, content, rows):
 
 
 @pytest.mark.parametrize(
-    'frame,says',
+    'frame,message',
     [
         (dict(qid=['q'], docid=['d']), 'no column for the score'),
         (dict(qid=['q'], docid=['d'], doc_id=['d'], score=[1]), 'two columns could be the docid'),
@@ -337,13 +334,13 @@ def test_more_odd_qrels(tmp_path, name, content, rows):
         (dict(qid=[], docid=[], score=[]), 'there are no judgements'),
     ],
 )
-def test_bad_frames(frame, says):
-    refused(says, as_triplets, pl.DataFrame(frame))
-    refused(says, as_triplets, pl.DataFrame(frame).to_arrow())
+def test_bad_frames(frame, message):
+    refused(message, as_triplets, pl.DataFrame(frame))
+    refused(message, as_triplets, pl.DataFrame(frame).to_arrow())
 
 
 @pytest.mark.parametrize(
-    'qrel,says',
+    'qrel,message',
     [
         ({}, 'there are no judgements'),
         ({'q': {}}, "query 'q' has {}"),
@@ -355,27 +352,28 @@ def test_bad_frames(frame, says):
         ({'q': {'d': 2**70}}, "a score can't be held"),
     ],
 )
-def test_bad_dicts(qrel, says):
-    refused(says, as_triplets, qrel)
+def test_bad_dicts(qrel, message):
+    refused(message, as_triplets, qrel)
 
 
 def test_types_that_are_taken():
     frame = pl.DataFrame({'qid': ['q', 'q'], 'docid': [1, 2], 'score': [1, 2]})
-    for docid in (pl.Int8, pl.UInt64):
-        assert as_triplets(frame.with_columns(pl.col('docid').cast(docid)))['docid'].to_list() == ['1', '2']
-    assert as_triplets(frame.with_columns(pl.col('qid').cast(pl.Categorical)))['qid'].to_list() == ['q', 'q']
-    assert as_triplets(frame.with_columns(pl.col('qid').cast(pl.Enum(['q']))))['qid'].to_list() == ['q', 'q']
-    assert as_triplets(frame.with_columns(pl.col('score').cast(pl.Decimal(5, 1))))['score'].to_list() == [
-        1.0,
-        2.0,
-    ]
-    assert as_triplets(frame.with_columns(pl.col('score').cast(pl.UInt8))).schema['score'] == pl.Int64
+
+    def taken(name, dtype):
+        return as_triplets(frame.with_columns(pl.col(name).cast(dtype)))[name]
+
+    for dtype in (pl.Int8, pl.UInt64):
+        assert taken('docid', dtype).to_list() == ['1', '2']
+    for dtype in (pl.Categorical, pl.Enum(['q'])):
+        assert taken('qid', dtype).to_list() == ['q', 'q']
+    assert taken('score', pl.Decimal(5, 1)).to_list() == [1.0, 2.0]
+    assert taken('score', pl.UInt8).dtype == pl.Int64
     assert as_triplets(frame.to_pandas().set_index([[5, 5]])).rows() == [('q', '1', 1), ('q', '2', 2)]
     refused('score is missing', as_triplets, pd.DataFrame({'qid': ['q'], 'docid': ['d'], 'score': [np.nan]}))
 
 
 @pytest.mark.parametrize(
-    'name,content,says',
+    'name,content,message',
     [
         ('q.txt', 'docid\n1\n', "line 1: 'docid' looks like a header"),
         ('q.txt', '1\n\n2\n', 'line 2: blank line'),
@@ -385,5 +383,5 @@ def test_types_that_are_taken():
         ('q.tsv', '1\ttop songs 1999\n', '2 columns and no header'),
     ],
 )
-def test_bad_qids(tmp_path, name, content, says):
-    refused(says, load_qids, write(tmp_path, name, content))
+def test_bad_qids(tmp_path, name, content, message):
+    refused(message, load_qids, write(tmp_path, name, content))

@@ -1,4 +1,6 @@
-"A cache is believed, so what breaks it must not: races, kills, changed files, cut files, full and read-only disks"
+"""A cache is believed, so nothing may break it
+
+Races, kills, changed files, cut files, full and read-only disks."""
 
 import errno
 import gc
@@ -16,19 +18,20 @@ from pathlib import Path
 
 import pytest
 
-from trove_nb import BinaryDataset, DataArguments, DataError, MaterializedQRelConfig, Records
-from trove_nb.core import files
+from trove_nb import BinaryDataset, DataArguments, DataError
+from trove_nb.core import files, fingerprints
+from trove_nb.data.records import Records
+from trove_nb.testing import SmallCollection, write_judgements, write_texts
 
 root = Path(__file__).parent.parent
 
 
 def write_corpus(path, n=300, word='text'):
-    path.write_text(
-        ''.join(
-            json.dumps({'_id': f'p{i * 7919 % n}', 'title': f'title {i}', 'text': f'{word} {i} ' * 5}) + '\n'
-            for i in range(n)
-        )
-    )
+    lines = []
+    for i in range(n):
+        record = {'_id': f'p{i * 7919 % n}', 'title': f'title {i}', 'text': f'{word} {i} ' * 5}
+        lines.append(json.dumps(record) + '\n')
+    path.write_text(''.join(lines))
     return path
 
 
@@ -44,47 +47,50 @@ def corpus(tmp_path, cache):
 
 
 def content(path):
-    return [r for r in Records.open(path)]
+    return list(Records.open(path))
 
 
 def entries(cache, kind='records'):
-    return (
-        [p for p in (cache / kind).iterdir() if p.is_dir() and not p.name.startswith('.')]
-        if (cache / kind).exists()
-        else []
-    )
+    if not (cache / kind).exists():
+        return []
+    return [p for p in (cache / kind).iterdir() if p.is_dir() and not p.name.startswith('.')]
 
 
 def leftovers(cache):
-    return [p for p in cache.rglob('.*.tmp')]
+    return list(cache.rglob('.*.tmp'))
 
 
 def bytes_of(entry):
     return {p.name: p.read_bytes() for p in entry.iterdir()}
 
 
-# a process that says when it is ready, waits for a line, and then opens the corpus with a build that takes its time and says in a log when it begins
+# A process that prints when it is ready, waits for a line, and then opens the corpus.
+# Its build takes its time, and writes to a log when it begins.
 opener = """
 import os, sys, time
 from contextlib import contextmanager
 import trove_nb.core.files as files
 from trove_nb.data.records import Records
-path,log,seconds = sys.argv[1],sys.argv[2],float(sys.argv[3])
-whole,replace,describe = files.atomic_folder,os.replace,files._describe
+path, log, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+whole, replace, describe = files.atomic_folder, os.replace, files._write_entry_metadata
+
 @contextmanager
 def slow_folder(target):
     with whole(target) as temporary:
         with open(log, 'a') as f: f.write(f'{target.name}\\n')
         yield temporary
         time.sleep(seconds)
+
 def slow_describe(*args):
     time.sleep(seconds)
     describe(*args)
+
 def slow_replace(*args):
     time.sleep(seconds)
     replace(*args)
     time.sleep(seconds)
-files.atomic_folder,files._describe,os.replace = slow_folder,slow_describe,slow_replace
+
+files.atomic_folder, files._write_entry_metadata, os.replace = slow_folder, slow_describe, slow_replace
 print('ready', flush=True)
 sys.stdin.readline()
 print('opened', len(Records.open(path)), flush=True)
@@ -92,14 +98,13 @@ print('opened', len(Records.open(path)), flush=True)
 
 
 def start(corpus, log, seconds):
-    p = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, '-c', opener, corpus, log, str(seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, 'PYTHONPATH': str(root)},
     )
-    return p
 
 
 def release(p):
@@ -153,8 +158,9 @@ def test_leftovers_of_killed_builders_are_swept_away(corpus, cache, tmp_path):
 
 
 def test_change_behind_restored_times_is_noticed(corpus, cache, monkeypatch):
-    monkeypatch.setattr(files, '_SETTLED_NS', -1)  # remember the fingerprint at once
-    before, stat = content(corpus), corpus.stat()
+    monkeypatch.setattr(fingerprints, '_SETTLED_NS', -1)  # remember the fingerprint at once
+    before = content(corpus)
+    stat = corpus.stat()
     assert any((cache / 'fingerprints').iterdir())
     time.sleep(0.05)  # the kernel's clock ticks every few milliseconds
     with corpus.open('r+b') as f:
@@ -185,9 +191,7 @@ def test_change_while_reading_is_refused(corpus, cache, monkeypatch):
 
 
 def open_dataset(folder):
-    source = lambda **bounds: MaterializedQRelConfig(
-        folder / 'qrels.tsv', folder / 'corpus.jsonl', folder / 'queries.jsonl', **bounds
-    )
+    source = SmallCollection(folder).source
     data = BinaryDataset(
         DataArguments(group_size=3),
         positive_configs=source(min_score=1),
@@ -197,13 +201,9 @@ def open_dataset(folder):
 
 
 def test_entries_cut_off_are_built_again(corpus, cache, tmp_path, caplog):
-    (tmp_path / 'queries.jsonl').write_text(
-        ''.join(f'{{"_id": "q{i}", "text": "query {i}"}}\n' for i in range(20))
-    )
-    (tmp_path / 'qrels.tsv').write_text(
-        'query-id\tcorpus-id\tscore\n'
-        + ''.join(f'q{i}\tp{i * 5 + j}\t{int(j == 0)}\n' for i in range(20) for j in range(5))
-    )
+    write_texts(tmp_path / 'queries.jsonl', {f'q{i}': f'query {i}' for i in range(20)})
+    judged = [(f'q{i}', f'p{i * 5 + j}', int(j == 0)) for i in range(20) for j in range(5)]
+    write_judgements(tmp_path / 'qrels.tsv', judged)
     expected = open_dataset(tmp_path)
     folders = [p for kind in cache.iterdir() for p in kind.iterdir() if p.is_dir()]
     cut = [p for folder in folders for p in folder.rglob('*') if p.is_file() and p.stat().st_size]
@@ -216,9 +216,8 @@ def test_entries_cut_off_are_built_again(corpus, cache, tmp_path, caplog):
         with caplog.at_level(logging.WARNING):
             assert open_dataset(tmp_path) == expected
         assert path.read_bytes() == good, path
-        assert any(
-            str(path.parent) in r.getMessage() and 'built again' in r.getMessage() for r in caplog.records
-        ), path
+        warnings = [record.getMessage() for record in caplog.records]
+        assert any(str(path.parent) in text and 'built again' in text for text in warnings), path
         gc.collect()
 
 
@@ -233,9 +232,9 @@ def test_full_disk_says_what_to_do(corpus, cache, monkeypatch, error):
 
     full = shutil.disk_usage('/')._replace(free=0)
     with monkeypatch.context() as m:
-        m.setattr(files, '_describe', fails)
+        m.setattr(files, '_write_entry_metadata', fails)
         m.setattr(files.shutil, 'disk_usage', lambda path: full)
-        with pytest.raises(DataError, match='the disk is full.*TROVE_NB_CACHE'):
+        with pytest.raises(DataError, match=r'the disk is full.*TROVE_NB_CACHE'):
             Records.open(corpus)
     assert not entries(cache) and not leftovers(cache)
     assert len(content(corpus)) == 300
@@ -244,19 +243,28 @@ def test_full_disk_says_what_to_do(corpus, cache, monkeypatch, error):
 def test_no_such_place_for_a_cache(corpus, monkeypatch, tmp_path):
     for place in ('/proc/trove_nb_cache', tmp_path / 'corpus.jsonl' / 'cache'):
         monkeypatch.setenv('TROVE_NB_CACHE', str(place))
-        with pytest.raises(DataError, match="can't be written.*set TROVE_NB_CACHE"):
+        with pytest.raises(DataError, match=r"can't be written.*set TROVE_NB_CACHE"):
             Records.open(corpus)
 
 
-# as someone who may read the cache, and not write it
+# A process of someone who may read the cache, and not write it.
 reader = """
 import os, sys
 from trove_nb import DataError
 from trove_nb.data.records import Records
-if os.geteuid()==0: os.seteuid(65534)
-try: print('opened', len(Records.open(sys.argv[1])))
-except DataError as e: print(e)
+if os.geteuid() == 0:
+    os.seteuid(65534)
+try:
+    print('opened', len(Records.open(sys.argv[1])))
+except DataError as e:
+    print(e)
 """
+
+
+def read_as_nobody(path):
+    command = [sys.executable, '-c', reader, path]
+    env = {**os.environ, 'PYTHONPATH': str(root)}
+    return subprocess.run(command, capture_output=True, text=True, env=env).stdout
 
 
 def test_read_only_cache_serves_what_it_has(monkeypatch):
@@ -269,14 +277,8 @@ def test_read_only_cache_serves_what_it_has(monkeypatch):
         for folder in (cache, *filter(Path.is_dir, cache.rglob('*'))):
             folder.chmod(0o555)
         try:
-            read = lambda path: subprocess.run(
-                [sys.executable, '-c', reader, path],
-                capture_output=True,
-                text=True,
-                env={**os.environ, 'PYTHONPATH': str(root)},
-            )
-            assert read(corpus).stdout == 'opened 300\n'
-            refused = read(write_corpus(shared / 'other.jsonl', word='other')).stdout
+            assert read_as_nobody(corpus) == 'opened 300\n'
+            refused = read_as_nobody(write_corpus(shared / 'other.jsonl', word='other'))
             assert "the cache folder can't be written" in refused and 'set TROVE_NB_CACHE' in refused
         finally:
             for folder in (cache, *filter(Path.is_dir, cache.rglob('*'))):

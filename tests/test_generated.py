@@ -57,7 +57,7 @@ def test_library_is_exported(fresh):
     assert not differing(fresh, 'trove_nb', '*.py'), 'run make export; remove modules that no notebook makes'
 
 
-def test_stub_is_fresh(fresh):
+def test_stubs_are_fresh(fresh):
     assert not differing(fresh, 'trove_nb', '*.pyi'), 'run make export'
 
 
@@ -73,29 +73,14 @@ def test_links_lead_to_files(page):
     assert not [o for o in links if not (root / page).parent.joinpath(o).exists()]
 
 
-def test_public_names_have_one_home():
-    "The package's lazy look-up goes by name alone"
-    from trove_nb._modidx import d
-
-    seen = {}
-    for mod, symbols in d['syms'].items():
-        for full in symbols:
-            home, _, name = full.rpartition('.')
-            if home == mod and not name.startswith('_') and '.scripts.' not in mod:
-                assert name not in seen, f'{name} is public in {seen.get(name)} and in {mod}'
-                seen[name] = mod
-
-
 def test_every_notebook_has_its_place_on_the_site():
     "The sidebar is written by hand, for its order"
 
     def listed(node):
         if isinstance(node, str):
-            yield node
-        else:
-            yield from (
-                o for part in (node if isinstance(node, list) else node['contents']) for o in listed(part)
-            )
+            return [node]
+        parts = node if isinstance(node, list) else node['contents']
+        return [name for part in parts for name in listed(part)]
 
     there = list(listed(yaml.safe_load((root / 'nbs' / '_quarto.yml').read_text())['website']['sidebar']))
     assert sorted(there) == sorted(

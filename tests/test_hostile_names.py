@@ -9,12 +9,12 @@ import yaml
 
 from trove_nb import (
     DataArguments,
-    DataError,
     Experiment,
     MaterializedQRelConfig,
     ModelArguments,
     RetrievalTrainingArguments,
 )
+from trove_nb.core.errors import ConfigError, RunError
 from trove_nb.testing import number_collection
 
 NAMES = [
@@ -71,11 +71,19 @@ def home(tmp_path_factory):
 
 @pytest.fixture
 def stub(tmp_path):
-    "Stands for Python and tells what it was called with"
+    "Stands for Python and writes down what it was called with"
     path = tmp_path / 'stub'
-    path.write_text('#!/bin/bash\nprintf "%s\\0" "$@" > "$TOLD"\n')
+    path.write_text('#!/bin/bash\nprintf "%s\\0" "$@" > "$CALLED_WITH"\n')
     path.chmod(0o755)
     return path
+
+
+def sources_of(folder):
+    "The collection of a folder as positives and negatives"
+    paths = [str(folder / name) for name in ('qrels.tsv', 'corpus.jsonl', 'queries.jsonl')]
+    positives = MaterializedQRelConfig(*paths, min_score=1)
+    negatives = MaterializedQRelConfig(*paths, max_score=1)
+    return dict(positives=positives, negatives=negatives)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -85,34 +93,26 @@ def test_exported(home, tmp_path, stub, name, monkeypatch):
     folder.mkdir(parents=True)
     for o in ('qrels.tsv', 'corpus.jsonl', 'queries.jsonl'):
         (folder / o).write_bytes((home / o).read_bytes())
-    source = lambda **steps: MaterializedQRelConfig(
-        str(folder / 'qrels.tsv'), str(folder / 'corpus.jsonl'), str(folder / 'queries.jsonl'), **steps
-    )
     experiment = Experiment(
         ModelArguments(str(home / 'tiny'), pooling='mean', loss='infonce', query_prompt=name),
         RetrievalTrainingArguments(str(tmp_path / 'runs' / name), run_name=name, use_cpu=True),
         DataArguments(dataset_name=name, group_size=3),
-        positives=source(min_score=1),
-        negatives=source(max_score=1),
+        **sources_of(folder),
     )
     there = experiment.export()
     assert there == tmp_path / 'runs' / name
     loaded = Experiment.load(there)
-    assert (
-        loaded.model.query_prompt,
-        loaded.data.dataset_name,
-        loaded.training.run_name,
-        loaded.positives[0].qrel_path,
-        Path(loaded.training.output_dir),
-    ) == (name, name, name, [str(folder / 'qrels.tsv')], there)
+    assert loaded.model.query_prompt == loaded.data.dataset_name == loaded.training.run_name == name
+    assert loaded.positives[0].qrel_path == [str(folder / 'qrels.tsv')]
+    assert Path(loaded.training.output_dir) == there
     assert Experiment.from_text(experiment.code).model.query_prompt == name
-    told = tmp_path / 'told'
+    called_with = tmp_path / 'called_with'
     subprocess.run(
         [there / 'launch.sh', '--run_name', name],
-        env={**os.environ, 'PYTHON': str(stub), 'TOLD': str(told)},
+        env={**os.environ, 'PYTHON': str(stub), 'CALLED_WITH': str(called_with)},
         check=True,
     )
-    words = told.read_text().split('\0')[:-1]
+    words = called_with.read_text().split('\0')[:-1]
     assert words[-3:] == [str(there / 'train.py'), '--run_name', name]
     assert name not in (there / 'train.py').read_text() or len(name) < 4
     assert not list(tmp_path.rglob('canary'))
@@ -126,46 +126,38 @@ def test_command_line(home, name):
         RetrievalTrainingArguments(name),
         positives=source,
     )
-    words = subprocess.run(
+    printed = subprocess.run(
         ['bash', '-c', f'printf "%s\\0" {experiment.to_command_line()}'],
         capture_output=True,
         text=True,
         check=True,
-    ).stdout.split('\0')[:-1]
-    again = Experiment.from_command_line(words)
-    assert (again.model.query_prompt, again.training.output_dir, again.positives[0].qrel_path) == (
-        name,
-        experiment.training.output_dir,
-        experiment.positives[0].qrel_path,
     )
+    again = Experiment.from_command_line(printed.stdout.split('\0')[:-1])
+    assert again.model.query_prompt == name
+    assert again.training.output_dir == experiment.training.output_dir
+    assert again.positives[0].qrel_path == experiment.positives[0].qrel_path
 
 
 def test_yaml_runs_nothing(home, tmp_path):
     (tmp_path / 'config.yaml').write_text(
         f'model: !!python/object/apply:os.system ["touch {tmp_path}/canary"]\ntraining: {{}}\n'
     )
-    with pytest.raises(DataError):
+    with pytest.raises(ConfigError):
         Experiment.load(tmp_path)
     assert not (tmp_path / 'canary').exists()
 
 
 def test_a_run_is_not_overwritten(home, tmp_path):
-    source = lambda **steps: MaterializedQRelConfig(
-        str(home / 'qrels.tsv'), str(home / 'corpus.jsonl'), str(home / 'queries.jsonl'), **steps
-    )
     experiment = Experiment(
         ModelArguments(str(home / 'tiny'), pooling='mean', loss='infonce'),
         RetrievalTrainingArguments(str(tmp_path / 'run'), use_cpu=True),
         DataArguments(group_size=3),
-        positives=source(min_score=1),
-        negatives=source(max_score=1),
+        **sources_of(home),
     )
     experiment.export()
     (tmp_path / 'run' / 'checkpoint-5').mkdir()
     for call in (experiment.export, experiment.train, experiment.begin, experiment.launch):
-        with pytest.raises(DataError, match='the folder holds'):
+        with pytest.raises(RunError, match='the folder holds'):
             call()
-    assert (
-        yaml.safe_load((tmp_path / 'run' / 'config.yaml').read_text())['model'].get('trust_remote_code')
-        is None
-    )
+    config = yaml.safe_load((tmp_path / 'run' / 'config.yaml').read_text())
+    assert config['model'].get('trust_remote_code') is None

@@ -1,7 +1,6 @@
-"What a dataset keeps for its next opening: found again when nothing has changed, and never when something has"
+"What a dataset keeps for its next opening: found again if nothing has changed, and never if something has"
 
 import importlib
-import json
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pytest
 
 from trove_nb import DataArguments, MaterializedQRelConfig, MultiLevelDataset
 from trove_nb.data import qrels as loaders
+from trove_nb.testing import write_collection
 
 ALL = DataArguments(group_size=0, passage_selection_strategy=None)
 
@@ -18,23 +18,17 @@ ALL = DataArguments(group_size=0, passage_selection_strategy=None)
 def source(tmp_path, monkeypatch):
     "A config of ten judgements; keywords are its settings"
     monkeypatch.setenv('TROVE_NB_CACHE', str(tmp_path / 'cache'))
-    (tmp_path / 'corpus.jsonl').write_text(
-        '\n'.join(json.dumps({'_id': f'd{i}', 'text': f'passage {i}'}) for i in range(10))
-    )
-    (tmp_path / 'queries.jsonl').write_text(
-        '\n'.join(json.dumps({'_id': f'q{i}', 'text': f'query {i}'}) for i in range(2))
-    )
-    (tmp_path / 'qrels.tsv').write_text(''.join(f'q{i % 2}\td{i}\t{i}\n' for i in range(10)))
+    passages = {f'd{i}': f'passage {i}' for i in range(10)}
+    judgements = [(f'q{i % 2}', f'd{i}', i) for i in range(10)]
+    write_collection(tmp_path, passages, {'q0': 'query 0', 'q1': 'query 1'}, judgements)
 
     def make(**settings):
-        return MaterializedQRelConfig(
-            **{
-                'qrel_path': tmp_path / 'qrels.tsv',
-                'query_path': tmp_path / 'queries.jsonl',
-                'corpus_path': tmp_path / 'corpus.jsonl',
-                **settings,
-            }
+        paths = dict(
+            qrel_path=tmp_path / 'qrels.tsv',
+            query_path=tmp_path / 'queries.jsonl',
+            corpus_path=tmp_path / 'corpus.jsonl',
         )
+        return MaterializedQRelConfig(**(paths | settings))
 
     make.folder = tmp_path
     return make
@@ -50,9 +44,12 @@ def entry(dataset):
 
 def test_nothing_is_read_again(source, monkeypatch):
     first = opened(source(min_score=3))
-    monkeypatch.setattr(
-        'trove_nb.data.pipeline.load_qrel', lambda *a, **kw: pytest.fail('the judgements were read again')
-    )
+
+    def fail(*args, **kwargs):
+        pytest.fail('the judgements were read again')
+
+    for reader in ('trove_nb.data.pipeline.load_qrel', 'trove_nb.data.text_rows.qrel_pieces'):
+        monkeypatch.setattr(reader, fail)
     again = opened(source(min_score=3))
     assert again.get_qrel_nested_dict() == first.get_qrel_nested_dict() and entry(again) == entry(first)
 
@@ -116,7 +113,9 @@ def test_a_changed_helper_function_matters(source, monkeypatch):
     module.write_text('LIMIT = 3\ndef good(r): return r["score"]>LIMIT\n')
     import my_filters
 
-    keep = lambda r: my_filters.good(r)
+    def keep(r):
+        return my_filters.good(r)
+
     few = len(opened(source(filter_fn=keep)).get_qrel_nested_dict()['q0'])
     module.write_text('LIMIT = 5000\ndef good(r): return r["score"]<LIMIT\n')
     importlib.reload(my_filters)
@@ -135,7 +134,8 @@ def test_another_process_finds_it(source):
 from trove_nb import DataArguments, MaterializedQRelConfig, MultiLevelDataset
 folder = {str(source.folder)!r}
 def keep(r): return r['score'] in {{1,2,3,4}} and r['docid'] not in {{'d1','d2'}}
-config = MaterializedQRelConfig(f'{{folder}}/qrels.tsv', f'{{folder}}/corpus.jsonl', f'{{folder}}/queries.jsonl', filter_fn=keep)
+paths = [f'{{folder}}/{{name}}' for name in ('qrels.tsv', 'corpus.jsonl', 'queries.jsonl')]
+config = MaterializedQRelConfig(*paths, filter_fn=keep)
 print(MultiLevelDataset(DataArguments(), qrel_config=config).pools['judged'].folder)"""
     (source.folder / 'script.py').write_text(script)
     runs = {

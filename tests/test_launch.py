@@ -1,4 +1,6 @@
-"An experiment with a loss and an encoder of notebook cells: trained in the notebook, by its script, and in several processes; stopped, broken, killed"
+"""An experiment with a loss and an encoder of notebook cells
+
+It is trained in the notebook, by its script, and in several processes; it is stopped, broken and killed."""
 
 import random
 import shutil
@@ -11,8 +13,10 @@ import psutil
 import pytest
 from execnb.shell import CaptureShell
 
-from trove_nb import Experiment, LaunchedRun, launch, read_record, read_stream, reproduce, runs
+from trove_nb import Experiment, LaunchedRun, launch, read_stream, reproduce, runs
+from trove_nb.core.errors import RunError
 from trove_nb.testing import number_collection, restore_registrations
+from trove_nb.training.metadata import read_run_metadata
 
 CELLS = [
     """
@@ -33,10 +37,10 @@ class SharpLoss(RetrievalLoss):
     _alias = 'sharp'
 
     def forward(self, logits, label=None, mask=None, reduction='mean', **kwargs):
-        own = torch.arange(len(logits), device=logits.device)*(logits.shape[1]//len(logits))
+        positive = torch.arange(len(logits), device=logits.device)*(logits.shape[1]//len(logits))
         scores = sharpen(logits)/self.temperature
         if mask is not None: scores = scores.masked_fill(~mask, float('-inf'))
-        return nn.functional.cross_entropy(scores, own, reduction=reduction)
+        return nn.functional.cross_entropy(scores, positive, reduction=reduction)
 """,
     """
 class ShiftedEncoder(DefaultEncoder):
@@ -54,13 +58,38 @@ def judged(row): return row['score']>=0
 short = lambda text, **kwargs: text[:40]
 """,
     """
-def source(**steps): return MaterializedQRelConfig(str(home/'qrels.tsv'), str(home/'corpus.jsonl'), str(home/'queries.jsonl'), **steps)
+def source(**steps):
+    paths = [str(home / name) for name in ('qrels.tsv', 'corpus.jsonl', 'queries.jsonl')]
+    return MaterializedQRelConfig(*paths, **steps)
 
 experiment = Experiment(
-    ModelArguments(str(home/'tiny'), encoder_class='shifted', pooling='mean', normalize=True, loss='sharp', temperature=0.5, dropout=0.0),
-    RetrievalTrainingArguments(str(home/'notebook'), max_steps=6, per_device_train_batch_size=8, learning_rate=1e-4, save_strategy='no', disable_tqdm=True, eval_strategy='steps', eval_steps=3),
+    ModelArguments(
+        str(home / 'tiny'),
+        encoder_class='shifted',
+        pooling='mean',
+        normalize=True,
+        loss='sharp',
+        temperature=0.5,
+        dropout=0.0,
+    ),
+    RetrievalTrainingArguments(
+        str(home / 'notebook'),
+        max_steps=6,
+        per_device_train_batch_size=8,
+        learning_rate=1e-4,
+        save_strategy='no',
+        disable_tqdm=True,
+        eval_strategy='steps',
+        eval_steps=3,
+    ),
     DataArguments(group_size=3, query_max_len=16, passage_max_len=16),
-    positives=source(min_score=1, filter_fn=judged), negatives=source(max_score=1), dev=source(), dev_group_size=7, cutoffs=[5], format_query=short)
+    positives=source(min_score=1, filter_fn=judged),
+    negatives=source(max_score=1),
+    dev=source(),
+    dev_group_size=7,
+    cutoffs=[5],
+    format_query=short,
+)
 """,
 ]
 
@@ -104,7 +133,7 @@ def exported(notebook):
     return in_notebook(notebook, "experiment.export(home/'exported')")
 
 
-def test_what_travels(exported):
+def test_what_is_exported(exported):
     text = (exported / 'definitions.py').read_text()
     for part in (
         'class SharpLoss(RetrievalLoss)',
@@ -138,7 +167,7 @@ def test_two_processes_give_the_same_within_a_millionth(notebook, trained):
     run = in_notebook(
         notebook, "experiment.updated(output_dir=str(home/'two'), per_device_train_batch_size=4).launch(2)"
     ).wait(120)
-    assert read_record(home / 'two')['starts'][0]['processes'] == 2 and run.status == 'finished'
+    assert read_run_metadata(home / 'two')['starts'][0]['processes'] == 2 and run.status == 'finished'
     assert max(abs(a - b) for a, b in zip(losses(home / 'two'), trained, strict=True)) < 1e-6
 
 
@@ -182,11 +211,11 @@ def long_run(notebook, name, **changes):
     return in_notebook(notebook, 'experiment.updated(**_changes)')
 
 
-def when(condition, seconds=60):
-    "Waits until something is so"
+def wait_until(condition, seconds=60):
+    "Wait until a condition holds"
     until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, 'waited in vain'
+        assert time.monotonic() < until, f'the condition did not hold within {seconds} s'
         time.sleep(0.05)
 
 
@@ -194,15 +223,14 @@ def steps_of(run):
     return run.stream.progress[0]
 
 
-def family(run):
-    return [
-        p
-        for p in [
-            psutil.Process(run.facts['pid']),
-            *psutil.Process(run.facts['pid']).children(recursive=True),
-        ]
-        if any('train.py' in w for w in p.cmdline())
-    ]
+def processes_of(run):
+    "The launcher and its ranks"
+    launcher = psutil.Process(run.metadata['pid'])
+    found = []
+    for process in [launcher, *launcher.children(recursive=True)]:
+        if any('train.py' in word for word in process.cmdline()):
+            found.append(process)
+    return found
 
 
 def all_gone(processes):
@@ -211,8 +239,8 @@ def all_gone(processes):
 
 def test_stop_is_obeyed_by_all_ranks(notebook):
     run = long_run(notebook, 'stopped').launch(2)
-    when(lambda: steps_of(run) > 5)
-    ranks = family(run)
+    wait_until(lambda: steps_of(run) > 5)
+    ranks = processes_of(run)
     assert len(ranks) >= 3
     run.stop()
     assert run.wait(60).status == 'stopped' and all_gone(ranks)
@@ -228,51 +256,55 @@ def test_crashed_rank_is_named_with_its_traceback(notebook, exported, tmp_path):
         )
     )
     run = launch(folder, 2)
-    with pytest.raises(RuntimeError, match='disk of rank 1 is gone'):
+    with pytest.raises(RunError, match='disk of rank 1 is gone'):
         run.wait(120)
     assert run.status == 'failed' and list(run.failures)[-1] == 'rank-1' and 'Traceback' in run.error
 
 
 @pytest.mark.parametrize('victim', ['launcher', 'rank'])
 def test_no_orphans_and_the_run_goes_on(notebook, victim):
-    "Killed at a random moment, a run leaves no process behind, a folder that can be read, and goes on from its last checkpoint"
+    """A run that is killed at a random moment leaves no process behind and a folder that can be read
+
+    It goes on from its last checkpoint."""
     seed = random.randrange(1000)
     run = long_run(
         notebook, f'killed-{victim}', save_strategy='steps', save_steps=10, save_total_limit=2
     ).launch(2)
-    when(lambda: steps_of(run) > 12)
+    wait_until(lambda: steps_of(run) > 12)
     time.sleep(random.Random(seed).random())
-    ranks = family(run)
-    target = (
-        psutil.Process(run.facts['pid'])
-        if victim == 'launcher'
-        else next(p for p in ranks if p.pid != run.facts['pid'] and p.environ().get('RANK') == '1')
-    )
+    ranks = processes_of(run)
+    launcher = run.metadata['pid']
+    if victim == 'launcher':
+        target = psutil.Process(launcher)
+    else:
+        target = next(p for p in ranks if p.pid != launcher and p.environ().get('RANK') == '1')
     target.kill()
-    when(lambda: all_gone(ranks), 40)
+    wait_until(lambda: all_gone(ranks), 40)
     assert run.status in ('lost', 'failed'), (run.status, seed)
     assert read_stream(run.folder).progress[0] > 12 and len(runs(run.folder)) == 1
     done = max(int(p.name.partition('-')[2]) for p in run.folder.glob('checkpoint-*'))
     again = launch(run.folder, 2, ['--resume_from_checkpoint', 'last'])
-    when(lambda: read_stream(run.folder).start.get('resumed_from') is not None and steps_of(again) > done + 3)
+    wait_until(
+        lambda: read_stream(run.folder).start.get('resumed_from') is not None and steps_of(again) > done + 3
+    )
     assert read_stream(run.folder).start['resumed_from'] == done
     again.kill()
     assert all_gone(ranks) and not again.running
 
 
 def test_kernel_dies_and_the_run_goes_on(notebook):
-    folder = long_run(notebook, 'orphaned-kernel').export(names=notebook.user_ns)
+    folder = long_run(notebook, 'orphaned-kernel').export(namespace=notebook.user_ns)
     code = f'from trove_nb import launch; import time; launch({str(folder)!r}, 1); time.sleep(600)'
     kernel = subprocess.Popen([sys.executable, '-c', code])
-    when(lambda: (folder / 'launch.json').is_file() and read_stream(folder).progress[0] > 3)
+    wait_until(lambda: (folder / 'launch.json').is_file() and read_stream(folder).progress[0] > 3)
     kernel.kill()
     kernel.wait()
     run = LaunchedRun(folder)  # as another notebook finds it
     before = steps_of(run)
-    when(lambda: steps_of(run) > before + 5)
+    wait_until(lambda: steps_of(run) > before + 5)
     assert run.running and run.status == 'running'
     run.stop()
-    when(lambda: not run.running)
+    wait_until(lambda: not run.running)
     assert run.status == 'stopped'
 
 
@@ -290,6 +322,6 @@ def test_two_machines_on_loopback(notebook, exported, trained, tmp_path):
         for i, folder in enumerate((first, second))
     ]
     both[0].wait(120)
-    when(lambda: not both[1].running)
+    wait_until(lambda: not both[1].running)
     assert max(abs(a - b) for a, b in zip(losses(first), trained, strict=True)) < 1e-6
     assert not (second / 'stream.jsonl').exists()

@@ -1,19 +1,22 @@
 "Each fault, planted alone in a sound collection, is found with its count and an example, and nothing else is"
 
-import json
-
 import pytest
 
-from trove_nb.data.datasets import BinaryDataset, DataArguments
+from trove_nb.data.arguments import DataArguments
+from trove_nb.data.datasets import BinaryDataset
 from trove_nb.data.lint import lint
-from trove_nb.data.pipeline import MaterializedQRelConfig
+from trove_nb.data.qrel_config import MaterializedQRelConfig
+from trove_nb.testing import write_texts
 
 
 class Collection:
-    "Thirty queries on thirty things, with three passages each, graded 2, 1, 0: the better, the more words they share; the last five queries are the test's"
+    """Thirty queries on thirty things; the last five queries are the test's
+
+    Each has three passages, graded 2, 1, 0: the better, the more words they share."""
 
     def __init__(self):
-        self.corpus, self.queries, self.train, self.test, self.copies = [], [], [], [], []
+        self.corpus, self.queries = [], []
+        self.train, self.test = [], []
         for i in range(30):
             self.queries.append((f'q{i}', f'red{i} round{i} thing{i}'))
             self.corpus += [
@@ -21,25 +24,22 @@ class Collection:
                 (f'd{i}b', f'one thing{i} of wood'),
                 (f'd{i}c', f'nothing of sort {i}'),
             ]
-            (self.train if i < 25 else self.test).extend(
-                (f'q{i}', f'd{i}{letter}', grade) for letter, grade in zip('abc', (2, 1, 0))
-            )
+            judgements = [(f'q{i}', f'd{i}{letter}', grade) for letter, grade in zip('abc', (2, 1, 0))]
+            if i < 25:
+                self.train += judgements
+            else:
+                self.test += judgements
 
     def configs(self, folder):
-        for name in ('corpus', 'queries'):
-            (folder / f'{name}.jsonl').write_text(
-                '\n'.join(json.dumps({'_id': i, 'text': t}) for i, t in getattr(self, name))
-            )
-        for name in ('train', 'test'):
-            (folder / f'{name}.tsv').write_text(
-                '\n'.join(['qid\tdocid\tscore', *(f'{q}\t{d}\t{s}' for q, d, s in getattr(self, name))])
-            )
-        return {
-            name: MaterializedQRelConfig(
-                folder / f'{name}.tsv', folder / 'corpus.jsonl', folder / 'queries.jsonl'
-            )
-            for name in ('train', 'test')
-        }
+        write_texts(folder / 'corpus.jsonl', self.corpus)
+        write_texts(folder / 'queries.jsonl', self.queries)
+        configs = {}
+        for name, judgements in (('train', self.train), ('test', self.test)):
+            path = folder / f'{name}.tsv'
+            lines = [f'{query}\t{passage}\t{score}' for query, passage, score in judgements]
+            path.write_text('\n'.join(['qid\tdocid\tscore', *lines]))
+            configs[name] = MaterializedQRelConfig(path, folder / 'corpus.jsonl', folder / 'queries.jsonl')
+        return configs
 
 
 def unknown_query(c):
@@ -99,7 +99,7 @@ def copy_as_negative(c):
     c.train.append(('q1', 'd66', 0))
 
 
-faults = {
+FAULTS = {
     unknown_query: [('unknown query id', 1, 'q99')],
     unknown_passage: [('unknown passage id', 1, 'd99')],
     twice_with_other_score: [('repeated judgement', 1, 'q1 d1a: [2, 0]')],
@@ -123,39 +123,43 @@ faults = {
 
 
 def grave(report):
-    return sorted((f.kind, f.count, f.examples) for f in report if f.severity != 'note')
+    "Errors and warnings"
+    found = [finding for finding in report if finding.severity != 'note']
+    return sorted((finding.kind, finding.count, finding.examples) for finding in found)
 
 
 def test_sound(tmp_path):
     report = lint(**Collection().configs(tmp_path))
     assert report.ok and grave(report) == []
-    assert {f.kind for f in report} == {'labels', 'judged share'}
+    assert {finding.kind for finding in report} == {'labels', 'judged share'}
 
 
-@pytest.mark.parametrize('plant', faults, ids=lambda f: f.__name__)
+@pytest.mark.parametrize('plant', FAULTS, ids=lambda f: f.__name__)
 def test_planted(plant, tmp_path):
-    plant(c := Collection())
-    report = lint(**c.configs(tmp_path))
+    collection = Collection()
+    plant(collection)
+    report = lint(**collection.configs(tmp_path))
     found = grave(report)
     assert not report.ok
-    assert [(kind, count) for kind, count, _ in found] == [(kind, count) for kind, count, _ in faults[plant]]
-    for (_, _, examples), (_, _, example) in zip(found, faults[plant]):
+    assert len(found) == len(FAULTS[plant])
+    for (kind, count, examples), (expected_kind, expected_count, example) in zip(found, FAULTS[plant]):
+        assert (kind, count) == (expected_kind, expected_count)
         assert example is None or examples[0].startswith(example)
     assert 'Repair: ' in repr(report) and len(report.to_pandas()) == len(report) and report._repr_html_()
 
 
 def test_one_id_two_texts(tmp_path):
-    two_texts(c := Collection())
-    report = lint(**c.configs(tmp_path))
-    assert [f.kind for f in report if f.severity == 'error'] == ['unreadable file']
+    collection = Collection()
+    two_texts(collection)
+    report = lint(**collection.configs(tmp_path))
+    assert [finding.kind for finding in report if finding.severity == 'error'] == ['unreadable file']
     assert "id 'd1b' stands for two texts" in report[0].examples[0]
 
 
 def test_positive_as_negative(tmp_path):
     config = Collection().configs(tmp_path)['train'].to_dict()
-    positive, negative = (
-        MaterializedQRelConfig(**{**config, **o}) for o in (dict(min_score=1), dict(max_score=2))
-    )
+    positive = MaterializedQRelConfig(**{**config, 'min_score': 1})
+    negative = MaterializedQRelConfig(**{**config, 'max_score': 2})
     report = lint(train=dict(positive=positive, negative=negative))
     assert grave(report) == [('positive as negative', 25, ('q0 d0b', 'q1 d1b', 'q2 d2b'))]
     dataset = BinaryDataset(
@@ -166,12 +170,13 @@ def test_positive_as_negative(tmp_path):
 
 @pytest.mark.parametrize('name', ['corpus_path', 'query_path', 'qrel_path'])
 def test_missing_file(name, tmp_path):
-    "What can't be read is said, and the rest is still checked"
-    no_positive(c := Collection())
-    configs = c.configs(tmp_path)
+    "A file that can't be read is a finding, and the rest is still checked"
+    collection = Collection()
+    no_positive(collection)
+    configs = collection.configs(tmp_path)
     setattr(configs['test'], name, [str(tmp_path / 'gone')])
     report = lint(**configs)
-    assert [f.severity for f in report][0] == 'error' and 'no such file' in report[0].examples[0]
+    assert report[0].severity == 'error' and 'no such file' in report[0].examples[0]
     assert report.find('query without positive')[0].examples == ('q3',)
     setattr(configs['train'], name, [str(tmp_path / 'gone')])
     assert not lint(**configs).ok

@@ -1,4 +1,4 @@
-"Live runs without a browser: widgets are pressed through their models while a small encoder trains in a thread"
+"Live runs without a browser: widgets are pressed through their models while an encoder trains in a thread"
 
 import asyncio
 import json
@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import trove_nb.lab.live as live_module
+import trove_nb.lab.panel as panel_module
 from trove_nb import RetrievalTrainingArguments, attach, live, read_stream, watch
-from trove_nb.lab.live import live as module
+from trove_nb.lab.curves import RunCurves
 from trove_nb.testing import SmallCollection, number_collection
 
 FOR_EVER = dict(max_steps=100_000)
@@ -36,7 +38,7 @@ def notebook(monkeypatch):
         shown.append(bundle)
         return Handle()
 
-    monkeypatch.setattr(module, 'in_notebook', lambda: True)
+    monkeypatch.setattr(live_module, 'in_notebook', lambda: True)
     monkeypatch.setattr('IPython.display.display', display)
     return shown
 
@@ -65,7 +67,7 @@ def test_the_buttons_steer(folder, notebook):
     b.double.click()
     b.double.click()
     until(lambda: {'evaluated', 'saved'} <= set(events(run)) and 'learning_rate' in events(run))
-    until(lambda: b.rate_wished is None)
+    until(lambda: b.requested_rate is None)
     rates = [e['detail'] for e in run.stream.events if e['name'] == 'learning_rate']
     assert rates[-1]['to'] == pytest.approx(4 * rates[0]['from'], rel=0.01)
     assert run.trainer.state.global_step - step <= 1
@@ -78,19 +80,12 @@ def test_the_buttons_steer(folder, notebook):
     assert time.time() - asked < 10 and run.stream.status == 'stopped'
     assert (b.stop.description, b.stop.disabled, b.pause.disabled) == ('Save checkpoint', False, True)
     b.stop.click()
-    assert (
-        b.stop.description == 'Saved'
-        and (
-            folder / 'steered' / f'checkpoint-{run.trainer.state.global_step}' / 'trainer_state.json'
-        ).exists()
-    )
-    for letter in 'PGESLX':
-        assert (
-            letter in ''.join(re.findall('>([PGESLX…]+)</text>', panel.charts.value))
-            or f'<b style="border-radius:8px;padding:0 5px;font-size:10px;background:rgba(128,128,128,.3)">{letter}</b>'
-            in panel.charts.value
-        )
-    assert 'image/png' in notebook[-1] and set(notebook[0]) == {module._VIEW, 'text/plain'}
+    checkpoint = folder / 'steered' / f'checkpoint-{run.trainer.state.global_step}'
+    assert b.stop.description == 'Saved' and (checkpoint / 'trainer_state.json').exists()
+    in_pictures = ''.join(re.findall('>([PGESLX…]+)</text>', panel.charts.value))
+    in_key = re.findall('<b style="border-radius:[^>]*>(.)</b>', panel.charts.value)
+    assert set('PGESLX') <= {*in_pictures, *in_key}
+    assert 'image/png' in notebook[-1] and set(notebook[0]) == {panel_module.WIDGET_MIME, 'text/plain'}
 
 
 def test_stop_takes_one_step(folder):
@@ -98,23 +93,23 @@ def test_stop_takes_one_step(folder):
     until(lambda: run.trainer.state.global_step > 3)
     stopped = []
 
-    class Note(module.LocalRunControl):
+    class NotedControl(live_module.LocalRunControl):
         def stop(self, save=False):
-            stopped.append(run.trainer.state.global_step) or super().stop(save)
+            stopped.append(run.trainer.state.global_step)
+            super().stop(save)
 
-    run.reins.__class__ = Note
+    run.control.__class__ = NotedControl
     run.stop()
     run.wait()
-    assert (
-        run.trainer.state.global_step - stopped[0] <= 2
-    )  # the one that is done, and one more if the wish came within its end
+    # The step that is done, and one more if the request came within its end.
+    assert run.trainer.state.global_step - stopped[0] <= 2
 
 
 def test_a_broken_panel_harms_nothing(folder, notebook, monkeypatch, caplog):
     def broken(*args):
         raise ZeroDivisionError('no picture today')
 
-    monkeypatch.setattr(module, 'run_chart', broken)
+    monkeypatch.setattr(panel_module, 'run_chart', broken)
     run = live(SmallCollection(folder).trainer('broken panel', max_steps=6), baseline=False)
     assert run.wait().global_step == 6 and run.panel.finished.is_set()
     assert sum('the live view failed' in r.message for r in caplog.records) == 1
@@ -123,7 +118,7 @@ def test_a_broken_panel_harms_nothing(folder, notebook, monkeypatch, caplog):
 def test_a_failed_picture_is_noted_on_the_run(folder, notebook, monkeypatch):
     run = live(SmallCollection(folder).trainer('noted', **FOR_EVER), baseline=False)
     until(lambda: run.panel.first_picture)
-    monkeypatch.setattr(module, 'status_html', None)
+    monkeypatch.setattr(panel_module, 'status_html', None)
     until(lambda: 'display_failed' in events(run))
     run.stop()
     run.wait()
@@ -149,11 +144,8 @@ def test_an_error_is_seen_and_raised(folder, notebook):
 
     with pytest.raises(RuntimeError):
         asyncio.run(waiting())
-    assert (
-        run.stream.status == 'failed'
-        and 'Traceback' in run.panel.errors.value
-        and '<script>' not in run.panel.errors.value + run.report()
-    )
+    assert run.stream.status == 'failed' and 'Traceback' in run.panel.errors.value
+    assert '<script>' not in run.panel.errors.value + run.report()
 
 
 def test_an_error_before_the_first_step_is_seen_too(folder, notebook):
@@ -170,8 +162,9 @@ def test_the_baseline_is_a_flat_line(folder):
     before = trainer.evaluate()
     run = live(trainer)
     run.wait()
-    told = run.stream.baselines['zero-shot']['values']
-    assert told['eval_ndcg_cut_5'] == pytest.approx(before['eval_ndcg_cut_5']) and 'zero-shot' in run.report()
+    values = run.stream.baselines['zero-shot']['values']
+    assert values['eval_ndcg_cut_5'] == pytest.approx(before['eval_ndcg_cut_5'])
+    assert 'zero-shot' in run.report()
 
 
 def test_await_lets_others_run(folder):
@@ -184,10 +177,10 @@ def test_await_lets_others_run(folder):
                 await asyncio.sleep(0.02)
             run.stop()
 
-        _, result = await asyncio.gather(other(), asyncio.wait_for(_of(run), 60))
+        _, result = await asyncio.gather(other(), asyncio.wait_for(outcome(), 60))
         return result
 
-    async def _of(run):
+    async def outcome():
         return await run
 
     assert asyncio.run(both()).global_step == run.trainer.state.global_step and len(ticks) >= 3
@@ -223,7 +216,7 @@ def test_arguments_made_meanwhile_harm_nothing(folder):
     for i in range(5):
         RetrievalTrainingArguments(str(folder / f'other{i}'), use_cpu=True)
         step = run.trainer.state.global_step
-        until(lambda: run.trainer.state.global_step > step + 2 or run.done.is_set())
+        until(lambda step=step: run.trainer.state.global_step > step + 2 or run.done.is_set())
     other = SmallCollection(folder).trainer('other', max_steps=3)
     assert other.train().global_step == 3 and run.error is None
     run.stop()
@@ -262,10 +255,10 @@ def test_runs_lie_over_each_other(folder, notebook):
     view = watch([folder / 'one', folder / 'two'])
     assert view.panel.finished.is_set() and view.panel.controls is None
     assert len(notebook) == 1 and 'image/png' in notebook[0]
-    assert len(view.report().encode()) < 60_000 and not re.search(
-        r'<script|src=|href=|@import|url\(', view.report()
-    )
-    assert {o.get_title(loc='left') for o in view.plot().axes} >= {'loss', 'learning rate'}
+    assert len(view.report().encode()) < 60_000
+    assert not re.search(r'<script|src=|href=|@import|url\(', view.report())
+    titles = {axes.get_title(loc='left') for axes in view.plot().axes}
+    assert titles >= {'loss', 'learning rate'}
 
 
 def test_attach_finds_the_run_again(folder, notebook):
@@ -279,12 +272,12 @@ def test_attach_finds_the_run_again(folder, notebook):
 
 def test_train_shows_the_panel_itself(folder, notebook):
     trainer = SmallCollection(folder).trainer('plain', max_steps=5, disable_tqdm=False)
-    with module.shown_live(trainer) as panel:
+    with live_module.shown_live(trainer) as panel:
         trainer.train()
     assert panel.finished.is_set() and 'finished' in panel.status.value and 'image/png' in notebook[-1]
     assert panel.controls.stop.description == 'Save checkpoint'
     quiet = SmallCollection(folder).trainer('quiet', max_steps=5)
-    with module.shown_live(quiet) as panel:
+    with live_module.shown_live(quiet) as panel:
         assert panel is None
 
 
@@ -292,20 +285,15 @@ def test_without_a_notebook_nothing_is_shown(folder, capsys):
     run = live(SmallCollection(folder).trainer('console', max_steps=3), baseline=False)
     run.wait()
     assert run.panel is None and 'finished, step 3 of 3' in repr(run)
-    assert (
-        'ipywidgets'
-        not in subprocess.run(
-            [sys.executable, '-c', 'import sys, trove_nb; print(*sys.modules)'],
-            capture_output=True,
-            text=True,
-        ).stdout.split()
-    )
+    code = 'import sys, trove_nb; print(*sys.modules)'
+    printed = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout
+    assert 'trove_nb' in printed.split() and 'ipywidgets' not in printed.split()
 
 
 def test_curves_follow_a_run_that_is_started_again(folder):
     trainer = SmallCollection(folder).trainer('again', max_steps=6, save_strategy='steps', save_steps=3)
     trainer.train()
-    curves = module.RunCurves(folder / 'again')
+    curves = RunCurves(folder / 'again')
     curves.refresh()
     SmallCollection(folder).trainer('again', max_steps=6).train(
         resume_from_checkpoint=str(folder / 'again' / 'checkpoint-3')

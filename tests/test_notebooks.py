@@ -1,4 +1,5 @@
-"Every notebook runs top to bottom; its exported cells are taken from the generated module, so the assertions test what ships"
+"""Every notebook runs top to bottom; its exported cells are taken from the generated module, so the
+assertions test what ships"""
 
 import os
 

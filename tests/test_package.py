@@ -32,6 +32,7 @@ def test_wheel_holds_data_and_types(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         'trove_nb/__init__.pyi',
+        'trove_nb/training/trainer.pyi',
         'trove_nb/py.typed',
         'trove_nb/shipped/medquad-mini/corpus.jsonl',
         'trove_nb/shipped/medquad-mini/mined/dev.tsv',
@@ -52,30 +53,15 @@ def test_plain_install_needs_no_development_tools(wheel):
 
 def test_installed_command_runs(wheel, tmp_path):
     installed = tmp_path / 'installed'
-    subprocess.run(
-        [
-            sys.executable,
-            '-m',
-            'pip',
-            'install',
-            '--quiet',
-            '--no-deps',
-            '--no-index',
-            '--target',
-            installed,
-            wheel,
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    command = lambda *args: subprocess.run(
-        [installed / 'bin' / 'trove-nb', *args],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(installed), 'TROVE_NB_CACHE': str(tmp_path / 'cache')},
-    )
+    options = ['--quiet', '--no-deps', '--no-index', '--target', installed]
+    pip = [sys.executable, '-m', 'pip', 'install', *options, wheel]
+    subprocess.run(pip, check=True, capture_output=True, text=True)
+    env = {**os.environ, 'PYTHONPATH': str(installed), 'TROVE_NB_CACHE': str(tmp_path / 'cache')}
+
+    def command(*args):
+        program = [installed / 'bin' / 'trove-nb', *args]
+        return subprocess.run(program, capture_output=True, text=True, cwd=tmp_path, env=env)
+
     listed = command('cache', 'list')
     assert (listed.returncode, listed.stdout) == (0, f'{tmp_path / "cache"}: 0.0 MB in 0 entries\n')
     assert command('cash').returncode == 2

@@ -1,7 +1,7 @@
 "A preview's numbers are those of the dataset, on random collections and configs"
 
-import json
 from collections import Counter
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -9,9 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trove_nb.core.errors import DataError
-from trove_nb.data.datasets import BinaryDataset, DataArguments, MultiLevelDataset
-from trove_nb.data.pipeline import MaterializedQRelConfig, QRelPipeline
+from trove_nb.data.arguments import DataArguments
+from trove_nb.data.datasets import BinaryDataset, MultiLevelDataset
+from trove_nb.data.pipeline import QRelPipeline
 from trove_nb.data.preview import preview
+from trove_nb.data.qrel_config import MaterializedQRelConfig
+from trove_nb.testing import write_texts
 
 slow_files = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
@@ -19,7 +22,9 @@ slow_files = settings(
 
 
 def worst_and_best(group):
-    return [min(group, key=lambda r: r['score']), dict(max(group, key=lambda r: r['score']), score=9)]
+    worst = min(group, key=lambda row: row['score'])
+    best = max(group, key=lambda row: row['score'])
+    return [worst, dict(best, score=9)]
 
 
 def is_even(row):
@@ -32,104 +37,97 @@ def plus_half(row):
 
 FILTERS = [None, None, is_even, pl.col('docid') != 'd1', pl.col('score') > 0]
 TRANSFORMS = [None, None, 1, 'floor', plus_half, pl.col('score') * 10]
-GROUPS = [
-    {},
-    {},
-    *({f'group_{o}_k': k} for o in ('top', 'bottom', 'first', 'random') for k in (1, 2)),
-    {'group_filter_fn': worst_and_best},
-]
-rows = st.lists(
-    st.tuples(st.integers(0, 4), st.integers(0, 6), st.sampled_from([0, 1, 2, 3, 1.5])),
-    min_size=1,
-    max_size=25,
-)
-wanted = st.fixed_dictionaries(
+SELECTIONS = [{f'group_{name}_k': k} for name in ('top', 'bottom', 'first', 'random') for k in (1, 2)]
+judgements = st.tuples(st.integers(0, 4), st.integers(0, 6), st.sampled_from([0, 1, 2, 3, 1.5]))
+sources = st.fixed_dictionaries(
     dict(
-        files=st.lists(rows, min_size=1, max_size=2),
+        files=st.lists(st.lists(judgements, min_size=1, max_size=25), min_size=1, max_size=2),
         low=st.sampled_from([None, None, 0, 1]),
         high=st.sampled_from([None, None, 2, 3]),
         filter_fn=st.sampled_from(FILTERS),
         score_transform=st.sampled_from(TRANSFORMS),
-        group=st.sampled_from(GROUPS),
+        group=st.sampled_from([{}, {}, *SELECTIONS, {'group_filter_fn': worst_and_best}]),
         subset=st.sampled_from([None, None, ['q0', 'q1', 'q9']]),
     )
 )
 
 
 class Files:
-    "Configs for what was drawn; two of five queries' texts and two of seven passages' may be missing"
+    "Configs for what was drawn; the texts of one of five queries and one of seven passages may be missing"
 
     def __init__(self, folder, complete):
         self.folder, self.n = folder, 0
-        for name, letter, n in (
-            ('queries', 'q', 5 if complete else 4),
-            ('corpus', 'd', 7 if complete else 6),
-        ):
-            (folder / f'{name}.jsonl').write_text(
-                '\n'.join(json.dumps({'_id': f'{letter}{i}', 'text': f'{name} {i}'}) for i in range(n))
-            )
+        n_queries, n_passages = (5, 7) if complete else (4, 6)
+        write_texts(folder / 'queries.jsonl', {f'q{i}': f'queries {i}' for i in range(n_queries)})
+        write_texts(folder / 'corpus.jsonl', {f'd{i}': f'corpus {i}' for i in range(n_passages)})
 
-    def write(self, text):
+    def write(self, rows):
+        "A new file of judgements"
         self.n += 1
-        (path := self.folder / f'{self.n}.tsv').write_text(text)
+        path = self.folder / f'{self.n}.tsv'
+        lines = [f'{query}\t{passage}\t{score}' for query, passage, score in rows]
+        path.write_text('\n'.join(['qid\tdocid\tscore', *lines]))
         return path
 
-    def config(self, o):
-        qrels = [
-            self.write('qid\tdocid\tscore\n' + '\n'.join(f'q{q}\td{d}\t{s}' for q, d, s in rows))
-            for rows in o['files']
-        ]
-        subset = o['subset'] and [
-            self.write('qid\tdocid\tscore\n' + '\n'.join(f'{q}\td0\t1' for q in o['subset']))
-        ]
+    def config(self, drawn):
+        qrels = []
+        for rows in drawn['files']:
+            qrels.append(self.write((f'q{query}', f'd{passage}', score) for query, passage, score in rows))
+        subset = None
+        if drawn['subset']:
+            subset = [self.write((query, 'd0', 1) for query in drawn['subset'])]
         return MaterializedQRelConfig(
             qrels,
             self.folder / 'corpus.jsonl',
             self.folder / 'queries.jsonl',
-            min_score=o['low'],
-            max_score=o['high'],
-            filter_fn=o['filter_fn'],
-            score_transform=o['score_transform'],
+            min_score=drawn['low'],
+            max_score=drawn['high'],
+            filter_fn=drawn['filter_fn'],
+            score_transform=drawn['score_transform'],
             query_subset_path=subset,
-            **o['group'],
+            **drawn['group'],
         )
 
 
-def counted(pairs):
-    "What a tally should say of [(query, passage, score)]"
-    per_query = sorted(Counter(q for q, _, _ in pairs).values())
+def count(triplets):
+    "The counts of [(query, passage, score)]"
+    queries = Counter(query for query, _, _ in triplets)
+    passages = {passage for _, passage, _ in triplets}
+    labels = Counter(float(score) for _, _, score in triplets)
+    extremes = (min(queries.values()), max(queries.values()))
     return dict(
-        queries=len(per_query),
-        passages=len({p for _, p, _ in pairs}),
-        judgements=len(pairs),
-        labels=Counter(float(s) for _, _, s in pairs),
-        extremes=(per_query[0], per_query[-1]),
+        queries=len(queries),
+        passages=len(passages),
+        judgements=len(triplets),
+        labels=labels,
+        extremes=extremes,
     )
 
 
-def told(tally):
+def counts_of(tally):
+    "The counts of a tally"
     return dict(
         queries=tally.queries,
         passages=tally.passages,
         judgements=tally.judgements,
-        labels=Counter({float(k): n for k, n in tally.labels.items()}),
+        labels=Counter({float(label): n for label, n in tally.labels.items()}),
         extremes=(tally.per_query[0], tally.per_query[-1]),
     )
 
 
 def check_flow(seen, n_pools, n_examples=5):
     "What goes into a step came out of the one before, and what is missing is accounted for"
-    for a, b in zip(seen, seen[1:]):
-        if (a.pool, a.lane) == (b.pool, b.lane):
-            assert b.before == a.after
-    for s in seen:
-        if s.name == 'load':
+    for earlier, later in pairwise(seen):
+        if (earlier.pool, earlier.source_index) == (later.pool, later.source_index):
+            assert later.before == earlier.after
+    for stage in seen:
+        if stage.name == 'load':
             continue
-        if s.name != 'group_filter_fn':
-            assert s.before.judgements - s.after.judgements == s.left_out
-        assert bool(s.examples) == bool(s.left_out or s.changed) or s.name == 'group_filter_fn'
-        assert len(s.examples) <= n_examples
-        assert sum(s.after.labels.values()) == s.after.judgements
+        if stage.name != 'group_filter_fn':
+            assert stage.before.judgements - stage.after.judgements == stage.left_out
+            assert bool(stage.examples) == bool(stage.left_out or stage.changed)
+        assert len(stage.examples) <= n_examples
+        assert sum(stage.after.labels.values()) == stage.after.judgements
     assert len(seen.totals) == n_pools
     assert len(seen._repr_html_()) > len(seen.svg()) > 0 and repr(seen)
 
@@ -140,42 +138,45 @@ def folders(tmp_path_factory):
 
 
 @slow_files
-@given(st.lists(wanted, min_size=1, max_size=3), st.booleans(), st.integers(0, 3), st.integers(0, 2))
+@given(st.lists(sources, min_size=1, max_size=3), st.booleans(), st.integers(0, 3), st.integers(0, 2))
 def test_graded(folders, drawn, complete, epoch, seed):
     files = Files(folders(), complete)
-    configs = [files.config(o) for o in drawn]
+    configs = [files.config(source) for source in drawn]
     try:
         data = MultiLevelDataset(DataArguments(group_size=1, on_missing='drop'), qrel_config=configs)
     except DataError:
-        assert any('stopped' in n for n in preview(configs).notes)
+        assert any('stopped' in note for note in preview(configs).notes)
         return
     data.set_epoch(epoch)
     data.set_seed(seed)
     seen = data.preview()
-    nested = data.get_qrel_nested_dict()
-    assert told(seen.totals['judged']) == counted(
-        [(q, p, s) for q, judged in nested.items() for p, s in judged.items()]
-    )
+    triplets = []
+    for query, labels in data.get_qrel_nested_dict().items():
+        triplets += [(query, passage, score) for passage, score in labels.items()]
+    assert counts_of(seen.totals['judged']) == count(triplets)
     assert seen.totals['judged'].queries == len(data)
-    for i, p in enumerate(data.pools['judged'].pipelines):
-        assert told([s for s in seen if s.lane == i][-1].after) == counted(p.triplets(seed, epoch).rows())
+    for i, pipeline in enumerate(data.pools['judged'].pipelines):
+        last = [stage for stage in seen if stage.source_index == i][-1]
+        assert counts_of(last.after) == count(pipeline.triplets(seed, epoch).rows())
     check_flow(seen, 1)
 
 
 @slow_files
 @given(
-    st.lists(wanted, min_size=1, max_size=2),
-    st.lists(wanted, min_size=1, max_size=2),
+    st.lists(sources, min_size=1, max_size=2),
+    st.lists(sources, min_size=1, max_size=2),
     st.booleans(),
     st.integers(0, 3),
 )
 def test_binary(folders, positives, negatives, complete, epoch):
     files = Files(folders(), complete)
+    positive_configs = [files.config(source) for source in positives]
+    negative_configs = [files.config(source) for source in negatives]
     try:
         data = BinaryDataset(
             DataArguments(group_size=2, on_missing='drop', on_overlap='drop'),
-            positive_configs=[files.config(o) for o in positives],
-            negative_configs=[files.config(o) for o in negatives],
+            positive_configs=positive_configs,
+            negative_configs=negative_configs,
         )
     except DataError:
         return
@@ -183,15 +184,15 @@ def test_binary(folders, positives, negatives, complete, epoch):
     seen = data.preview()
     used = set(data._query_rows.tolist())
     for name, pool in data.pools.items():
-        assert told(seen.totals[name]) == counted(
-            [o for o in zip(*(c.tolist() for c in pool.at(0, epoch).columns)) if o[0] in used]
-        )
+        columns = [column.tolist() for column in pool.at(0, epoch).columns]
+        triplets = [row for row in zip(*columns) if row[0] in used]
+        assert counts_of(seen.totals[name]) == count(triplets)
         assert seen.totals[name].queries == len(data)
     check_flow(seen, 2)
 
 
 @slow_files
-@given(wanted)
+@given(sources)
 def test_steps_of_a_pipeline_without_texts(folders, drawn):
     config = Files(folders(), True).config(drawn)
     config.query_path, config.corpus_path = [], []
@@ -201,40 +202,41 @@ def test_steps_of_a_pipeline_without_texts(folders, drawn):
     except DataError:
         left = None
     seen = pipeline.preview(seed=3, epoch=1)
-    assert any('stopped' in n for n in seen.notes) == (left is None)
-    if left is not None:
-        assert told(seen[-1].after) == counted(left.rows())
     steps = seen.to_pandas()
+    assert any('stopped' in note for note in seen.notes) == (left is None)
     if left is not None:
-        assert steps['judgements_out'].tolist() == [s.after.height for s in pipeline.trace(3, 1)]
+        assert counts_of(seen[-1].after) == count(left.rows())
+        heights = [stage.after.height for stage in pipeline.trace(3, 1)]
+        assert steps['judgements_out'].tolist() == heights
 
 
 def test_reasons(tmp_path):
     "One example of each reason, worked out by hand"
-    files = Files(tmp_path, False)
-    rows = [
-        (0, 0, 0),
-        (0, 1, 1),
-        (0, 2, 3),
-        (0, 3, 2),
-        (0, 4, 1),
-        (1, 0, 3),
-        (1, 6, 2),
-        (4, 0, 1),
-        (0, 4, 2),
-        (2, 0, 2),
-        (0, 5, 1),
-    ]
-    o = dict(
-        files=[rows],
+    drawn = dict(
+        files=[
+            [
+                (0, 0, 0),
+                (0, 1, 1),
+                (0, 2, 3),
+                (0, 3, 2),
+                (0, 4, 1),
+                (1, 0, 3),
+                (1, 6, 2),
+                (4, 0, 1),
+                (0, 4, 2),
+                (2, 0, 2),
+                (0, 5, 1),
+            ]
+        ],
         low=1,
         high=3,
-        filter_fn=lambda r: r['docid'] != 'd5',
+        filter_fn=lambda row: row['docid'] != 'd5',
         score_transform=pl.col('score') + 2,
         group={'group_top_k': 1},
         subset=['q0', 'q1', 'q4'],
     )
-    assert {s.name: s.examples for s in preview(files.config(o))} == {
+    seen = preview(Files(tmp_path, False).config(drawn))
+    assert {stage.name: stage.examples for stage in seen} == {
         'load': (),
         'query subset': ('q2 d0: query id not in the subset',),
         '1 <= score < 3': (

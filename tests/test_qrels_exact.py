@@ -1,4 +1,4 @@
-"The swift way to read delimited qrels gives what the exact way gives, or leaves the file to it"
+"The fast way to read delimited qrels gives what the exact way gives, or leaves the file to it"
 
 import gzip
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import trove_nb.data.qrels as qrels
 from trove_nb.core.errors import DataError
+from trove_nb.data import delimited
 from trove_nb.data.qrels import load_qrel
 
 word = st.one_of(
@@ -46,7 +46,7 @@ usual = st.tuples(
     st.from_regex('d[0-9]{1,3}', fullmatch=True),
     st.integers(0, 3).map(str),
 ).map(list)
-odd = st.lists(word, max_size=5).flatmap(lambda ids: score.map(lambda s: [*ids, s]))
+odd = st.tuples(st.lists(word, max_size=5), score).map(lambda o: [*o[0], o[1]])
 lines = st.lists(
     st.one_of(usual, usual, usual, st.tuples(word, word, score).map(list), odd), min_size=1, max_size=8
 )
@@ -72,42 +72,44 @@ def outcome(path):
     last=st.booleans(),
     block=st.integers(1, 60),
 )
-def test_swift_is_exact(tmp_path, monkeypatch, rows, layout, end, columns, zipped, mark, last, block):
+def test_fast_is_exact(tmp_path, monkeypatch, rows, layout, end, columns, zipped, mark, last, block):
     suffix, delimiter = layout
     if columns == 'header':
         rows = [['query-id', 'corpus-id', 'score'], *rows]
     if columns == 'trec':
-        rows = [[*r[:1], '0', *r[1:]] for r in rows]
+        rows = [[*row[:1], '0', *row[1:]] for row in rows]
     if columns == 'run':
-        rows = [[*r[:1], 'Q0', *r[1:2], str(n), *r[2:], 'tag'] for n, r in enumerate(rows, 1)]
-    data = ''.join(delimiter.join(r) + end for r in rows).removesuffix(end if last else '').encode()
+        ranked = enumerate(rows, 1)
+        rows = [[*row[:1], 'Q0', *row[1:2], str(rank), *row[2:], 'tag'] for rank, row in ranked]
+    text = ''.join(delimiter.join(row) + end for row in rows).removesuffix(end if last else '')
+    data = (b'\xef\xbb\xbf' if mark else b'') + text.encode()
     path = tmp_path / f'q{suffix}'
-    path.write_bytes((gzip.compress if zipped else bytes)((b'\xef\xbb\xbf' if mark else b'') + data))
+    path.write_bytes(gzip.compress(data) if zipped else data)
     with monkeypatch.context() as m:
-        m.setattr(qrels, '_BLOCK', block)
-        swift = outcome(path)
-        m.setattr(qrels, '_swift', lambda *args: None)
+        m.setattr(delimited, '_BLOCK_BYTES', block)
+        fast = outcome(path)
+        m.setattr(delimited, '_read_fast', lambda *args: None)
         exact = outcome(path)
     if isinstance(exact, str):
-        assert swift == exact
+        assert fast == exact
     else:
-        assert swift.equals(exact) and swift.schema == exact.schema
+        assert fast.equals(exact) and fast.schema == exact.schema
 
 
 @pytest.mark.parametrize('delimiter,suffix', [('\t', '.tsv'), (',', '.csv'), (' ', '.txt')])
-def test_plain_files_go_the_swift_way(tmp_path, monkeypatch, delimiter, suffix):
+def test_plain_files_take_the_fast_way(tmp_path, monkeypatch, delimiter, suffix):
     rows = [(f'q{i // 3}', f'd{i}', i % 3) for i in range(1000)]
     path = tmp_path / f'q{suffix}'
-    path.write_text(''.join(delimiter.join(map(str, r)) + '\n' for r in rows))
-    monkeypatch.setattr(qrels, '_BLOCK', 1000)
-    monkeypatch.setattr(qrels, '_text_lines', None)
+    path.write_text(''.join(delimiter.join(map(str, row)) + '\n' for row in rows))
+    monkeypatch.setattr(delimited, '_BLOCK_BYTES', 1000)
+    monkeypatch.setattr(delimited, '_read_lines', None)
     assert load_qrel(path).rows() == rows
 
 
 def test_late_fractions_make_all_scores_real(tmp_path, monkeypatch):
     path = tmp_path / 'q.tsv'
     path.write_text('q\td\t1\nq\te\t2\nq\tf\t.5\n')
-    monkeypatch.setattr(qrels, '_BLOCK', 6)
+    monkeypatch.setattr(delimited, '_BLOCK_BYTES', 6)
     assert load_qrel(path).equals(
         pl.DataFrame({'qid': ['q'] * 3, 'docid': ['d', 'e', 'f'], 'score': [1.0, 2.0, 0.5]})
     )

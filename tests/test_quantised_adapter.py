@@ -1,4 +1,4 @@
-"LoRA on a quantised base: trains, is the same after an evaluation, and comes back from its folder"
+"LoRA on a quantised base: trains, has the same gradients after an evaluation, and comes back from its folder"
 
 import pytest
 import torch
@@ -9,6 +9,13 @@ from trove_nb.modeling.retriever import BiEncoderRetriever
 from trove_nb.modeling.tiny import tiny_encoder
 
 texts = ['the cat sat', 'a dog ran', 'the park', 'a mat']
+
+
+def gradients(model, batch):
+    "The gradient of each trained weight"
+    model.zero_grad()
+    model(**batch).loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
 @pytest.mark.parametrize('bits', ['load_in_4bit', 'load_in_8bit'])
@@ -31,22 +38,12 @@ def test_trains_and_comes_back(kind, bits, tmp_path):
         passage=tokenize(model.tokenizer, texts),
         label=torch.tensor([[1, 0], [1, 0]]),
     )
-
-    def gradients():
-        model.zero_grad()
-        model(**batch).loss.backward()
-        return {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
-
-    before = gradients()
+    before = gradients(model, batch)
     vectors = model.encode_passage(texts)
-    after = gradients()
-    for n in before:
-        torch.testing.assert_close(after[n], before[n])
-    assert any(g.abs().max() > 0 for g in before.values())
+    after = gradients(model, batch)
+    for name in before:
+        torch.testing.assert_close(after[name], before[name])
+    assert any(grad.abs().max() > 0 for grad in before.values())
     model.save_pretrained(tmp_path / 'saved')
-    torch.testing.assert_close(
-        BiEncoderRetriever.from_pretrained(tmp_path / 'saved', use_peft=True).encode_passage(texts),
-        vectors,
-        rtol=0,
-        atol=1e-6,
-    )
+    again = BiEncoderRetriever.from_pretrained(tmp_path / 'saved', use_peft=True)
+    torch.testing.assert_close(again.encode_passage(texts), vectors, rtol=0, atol=1e-6)

@@ -8,13 +8,13 @@ from trove_nb import (
     IRMetrics,
     MaterializedQRelConfig,
     ModelArguments,
-    QRelPipeline,
     RetrievalLoss,
     RetrievalTrainingArguments,
-    SummaryTable,
     read_stream,
     show_batch,
 )
+from trove_nb.core.html import SummaryTable
+from trove_nb.data.pipeline import QRelPipeline
 from trove_nb.testing import number_collection
 
 HOSTILE = '<script>alert(1)</script>\x1b[31m\u202e'
@@ -63,5 +63,5 @@ def test_text(trainer):
 
 def test_a_pipeline_is_not_run_to_be_shown():
     "Its files needn't even be there"
-    says = repr(QRelPipeline(MaterializedQRelConfig('no/such/file.tsv', min_score=1, group_top_k=2)))
-    assert 'no/such/file.tsv' in says and '1 <= score' in says and 'group_top_k = 2' in says
+    text = repr(QRelPipeline(MaterializedQRelConfig('no/such/file.tsv', min_score=1, group_top_k=2)))
+    assert 'no/such/file.tsv' in text and '1 <= score' in text and 'group_top_k = 2' in text

@@ -1,4 +1,4 @@
-"A run's stream and control: they change nothing, survive what happens to runs, and all processes act in the same step"
+"A run's stream and requests: they change nothing, survive what happens to runs, and reach all processes"
 
 import json
 import os
@@ -36,7 +36,7 @@ def wait_for(stream, condition, seconds=60):
 
 
 def steered(trainer, steer):
-    "Train while `steer` sees the stream and holds the control in another thread"
+    "Train while `steer` reads the stream and makes requests in another thread"
     failures = []
 
     def other():
@@ -47,7 +47,7 @@ def steered(trainer, steer):
             RunControl(trainer.args.output_dir).stop()
 
     thread = threading.Thread(target=other)
-    trainer.steering.armed = time.time()
+    trainer.steering.requests_since = time.time()
     thread.start()
     trainer.train()
     thread.join()
@@ -87,23 +87,18 @@ def test_pause_save_evaluate_and_stop(folder):
     whole.train()
     stopped = SmallCollection(folder).trainer('stopped', num_train_epochs=60)
     seen = steered(stopped, steer)
-    assert [e['name'] for e in seen.events] == [
-        'paused',
-        'evaluated',
-        'saved',
-        'resumed',
-        'stop_requested',
-        'saved',
-    ] and seen.status == 'stopped'
+    names = [event['name'] for event in seen.events]
+    assert names == ['paused', 'evaluated', 'saved', 'resumed', 'stop_requested', 'saved']
+    assert seen.status == 'stopped'
     assert stopped.state.global_step < whole.state.global_step
     resumed = SmallCollection(folder).trainer('stopped', num_train_epochs=60)
     resumed.train(resume_from_checkpoint=seen.events[-1]['detail']['path'])
     assert same(whole.model.state_dict(), resumed.model.state_dict())
     again = read_stream(folder / 'stopped')
-    assert again.status == 'finished' and again.series('loss')[0] == list(
-        range(1, whole.state.global_step + 1)
-    )
-    assert again.series('loss')[1] == read_stream(folder / 'whole').series('loss')[1]
+    steps, losses = again.series('loss')
+    assert again.status == 'finished'
+    assert steps == list(range(1, whole.state.global_step + 1))
+    assert losses == read_stream(folder / 'whole').series('loss')[1]
 
 
 def test_stop_in_an_evaluation(folder):
@@ -112,8 +107,13 @@ def test_stop_in_an_evaluation(folder):
         control.stop(save=True)
 
     trainer = SmallCollection(folder).trainer('long_dev', per_device_eval_batch_size=1, max_steps=500)
-    slow = trainer.prediction_step
-    trainer.prediction_step = lambda *args, **kw: (time.sleep(0.05), slow(*args, **kw))[1]
+    prediction_step = trainer.prediction_step
+
+    def slow_step(*args, **kw):
+        time.sleep(0.05)
+        return prediction_step(*args, **kw)
+
+    trainer.prediction_step = slow_step
     RunControl(folder / 'long_dev').evaluate()
 
     def first_evaluate(stream, control):
@@ -122,7 +122,8 @@ def test_stop_in_an_evaluation(folder):
         steer(stream, control)
 
     seen = steered(trainer, first_evaluate)
-    assert not seen.of_kind('eval') and seen.status == 'stopped' and seen.events[-1]['name'] == 'saved'
+    assert not seen.of_kind('eval')
+    assert seen.status == 'stopped' and seen.events[-1]['name'] == 'saved'
 
 
 def test_learning_rate_goes_on_from_there(folder):
@@ -132,16 +133,14 @@ def test_learning_rate_goes_on_from_there(folder):
         wait_for(stream, lambda s: s.events)
 
     seen = steered(SmallCollection(folder).trainer('rate', max_steps=400), steer)
-    event, (steps, rates) = seen.events[0], seen.series('learning_rate')
+    event, (_, rates) = seen.events[0], seen.series('learning_rate')
     at = event['step']
     assert rates[:at] == pytest.approx([1e-3 * (1 - i / 400) for i in range(at)])
-    assert (
-        rates[at:] == pytest.approx([1e-5 * (400 - i) / (400 - at) for i in range(at, 400)])
-        and event['detail']['to'] == 1e-5
-    )
+    assert rates[at:] == pytest.approx([1e-5 * (400 - i) / (400 - at) for i in range(at, 400)])
+    assert event['detail']['to'] == 1e-5
 
 
-def test_failure_is_told(folder):
+def test_a_failure_ends_the_stream(folder):
     trainer = SmallCollection(folder).trainer('fails')
 
     def broken(*args, **kw):
@@ -151,14 +150,12 @@ def test_failure_is_told(folder):
     with pytest.raises(RuntimeError):
         trainer.train()
     end = read_stream(folder / 'fails').end
-    assert (end['status'], end['error']) == (
-        'failed',
-        'RuntimeError: <b>no</b> more memory',
-    ) and 'in broken' in end['traceback']
+    assert (end['status'], end['error']) == ('failed', 'RuntimeError: <b>no</b> more memory')
+    assert 'in broken' in end['traceback']
 
 
 def test_trained_twice(folder):
-    "The first stream is put aside"
+    "The first stream is moved aside"
     trainer = SmallCollection(folder).trainer('twice', max_steps=2)
     for _ in range(2):
         trainer.train()
@@ -175,7 +172,7 @@ def test_nan_losses_are_seen(folder):
 
 
 def test_no_room_for_the_stream(folder, caplog, monkeypatch):
-    "Training goes on; it is said once"
+    "Training goes on, and each file that can't be written is logged once"
     trainer = SmallCollection(folder).trainer('full', max_steps=3)
     opened = Path.open
 
@@ -186,33 +183,21 @@ def test_no_room_for_the_stream(folder, caplog, monkeypatch):
 
     monkeypatch.setattr(Path, 'open', full)
     trainer.train()
-    assert trainer.state.global_step == 3 and all(
-        sum('No space left' in r.message for r in caplog.records if r.name == f'trove_nb.training.{o}') == 1
-        for o in ('stream', 'record')
-    )
+    assert trainer.state.global_step == 3
+    warned = [r.name for r in caplog.records if 'No space left' in r.message]
+    assert warned.count('trove_nb.training.stream') == 1
+    assert warned.count('trove_nb.training.metadata') == 1
 
 
-def started(folder, name, processes=1, **kw):
-    launcher = (
-        [sys.executable]
-        if processes == 1
-        else [
-            sys.executable,
-            '-m',
-            'torch.distributed.run',
-            '--standalone',
-            '--nproc-per-node',
-            str(processes),
-        ]
-    )
+def start_process(folder, name, processes=1, **kw):
+    "A training of `small_run.py`, in one process or under torchrun"
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(processes)]
+    settings = {'OMP_NUM_THREADS': '1', 'ACCELERATE_USE_CPU': 'true', 'PYTHONPATH': str(here.parent)}
     return subprocess.Popen(
         [*launcher, str(here / 'small_run.py'), str(folder), name, json.dumps(kw)],
-        env={
-            **os.environ,
-            'OMP_NUM_THREADS': '1',
-            'ACCELERATE_USE_CPU': 'true',
-            'PYTHONPATH': str(here.parent),
-        },
+        env={**os.environ, **settings},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -222,7 +207,7 @@ def started(folder, name, processes=1, **kw):
 
 def test_killed(folder):
     "Nothing is lost but what wasn't written; the reader knows that the run is gone"
-    process, stream = started(folder, 'killed', max_steps=100_000), RunStream(folder / 'killed')
+    process, stream = start_process(folder, 'killed', max_steps=100_000), RunStream(folder / 'killed')
     try:
         wait_for(stream, lambda s: len(s.of_kind('step')) > 2, 120)
     finally:
@@ -238,25 +223,21 @@ def test_killed(folder):
 
 def test_interrupt(folder):
     "The first ends the run after its step"
-    process, stream = started(folder, 'interrupted', max_steps=100_000), RunStream(folder / 'interrupted')
+    process = start_process(folder, 'interrupted', max_steps=100_000)
+    stream = RunStream(folder / 'interrupted')
     wait_for(stream, lambda s: s.of_kind('step'), 120)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     stream.poll()
-    assert (
-        process.returncode == 0
-        and stream.status == 'stopped'
-        and [e['name'] for e in stream.events] == ['interrupted']
-    ), told
+    assert process.returncode == 0, errors
+    assert stream.status == 'stopped', errors
+    assert [event['name'] for event in stream.events] == ['interrupted'], errors
 
 
 def test_two_processes_act_together(folder):
     "Paused, slowed down and stopped in the same step, or they would wait for each other for ever"
-    process, stream, control = (
-        started(folder, 'two', processes=2, max_steps=100_000, per_device_train_batch_size=2),
-        RunStream(folder / 'two'),
-        RunControl(folder / 'two'),
-    )
+    process = start_process(folder, 'two', processes=2, max_steps=100_000, per_device_train_batch_size=2)
+    stream, control = RunStream(folder / 'two'), RunControl(folder / 'two')
     try:
         wait_for(stream, lambda s: s.of_kind('step'), 120)
         control.pause()
@@ -266,14 +247,11 @@ def test_two_processes_act_together(folder):
         wait_for(stream, lambda s: s.of_kind('eval'))
         control.resume()
         control.stop(save=True)
-        _, told = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=120)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     stream.poll()
-    assert process.returncode == 0, told[-3000:]
-    assert (
-        stream.status == 'stopped'
-        and stream.start['processes'] == 2
-        and Path(stream.events[-1]['detail']['path']).is_dir()
-    )
+    assert process.returncode == 0, errors[-3000:]
+    assert stream.status == 'stopped' and stream.start['processes'] == 2
+    assert Path(stream.events[-1]['detail']['path']).is_dir()

@@ -1,7 +1,8 @@
 """Trove's training guide, step by step, with only the package's name changed
 
-The working folder holds files by the guide's names: train_qrel.tsv, corpus.jsonl, queries.jsonl, dev_qrel.tsv and so on, taken from the shipped collection, and a tiny
-encoder in facebook/contriever, where the guide names a model of the hub."""
+The working folder holds files by the guide's names: train_qrel.tsv, corpus.jsonl, queries.jsonl,
+dev_qrel.tsv and so on, taken from the shipped collection, and a tiny encoder in facebook/contriever,
+where the guide names a model of the hub."""
 
 import csv
 import json
@@ -25,9 +26,8 @@ def rows_of(path):
 
 
 def write_qrel(path, rows):
-    path.write_text(
-        'query-id\tcorpus-id\tscore\n' + ''.join('\t'.join(r) + '\n' for r in rows), encoding='utf-8'
-    )
+    lines = ['query-id\tcorpus-id\tscore', *map('\t'.join, rows)]
+    path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
 @pytest.fixture(scope='module')
@@ -41,15 +41,12 @@ def guide_folder(tmp_path_factory):
         first = set(list(dict.fromkeys(r[0] for r in rows))[:N_QUERIES])
         write_qrel(folder / f'{split}_qrel.tsv', [r for r in rows if r[0] in first])
     dev = rows_of(folder / 'dev_qrel.tsv')
+    dev_queries = {row[0] for row in dev}
+    mined = rows_of(shipped / 'mined' / 'dev.tsv')
     write_qrel(folder / 'dev_qrel_positives.tsv', [r for r in dev if int(r[2]) >= 1])
-    write_qrel(
-        folder / 'dev_mined_negs.tsv',
-        [r for r in rows_of(shipped / 'mined' / 'dev.tsv') if r[0] in {o[0] for o in dev}],
-    )
-    texts = [
-        json.loads(o)['text'][:300]
-        for o in (folder / 'corpus.jsonl').read_text(encoding='utf-8').splitlines()[:200]
-    ]
+    write_qrel(folder / 'dev_mined_negs.tsv', [r for r in mined if r[0] in dev_queries])
+    lines = (folder / 'corpus.jsonl').read_text(encoding='utf-8').splitlines()[:200]
+    texts = [json.loads(line)['text'][:300] for line in lines]
     tiny_encoder(folder / 'facebook' / 'contriever', texts)
     return folder
 
@@ -76,27 +73,22 @@ def training_arguments(**kw):
 def load_model(**kw):
     from trove_nb import BiEncoderRetriever, ModelArguments
 
-    model_args = ModelArguments(
-        **{
-            **dict(
-                model_name_or_path='facebook/contriever',
-                encoder_class='default',
-                pooling='mean',
-                normalize=False,
-                loss='infonce',
-            ),
-            **kw,
-        }
+    settings = dict(
+        model_name_or_path='facebook/contriever',
+        encoder_class='default',
+        pooling='mean',
+        normalize=False,
+        loss='infonce',
     )
+    model_args = ModelArguments(**(settings | kw))
     return model_args, BiEncoderRetriever.from_model_args(args=model_args)
 
 
 def data_arguments(**kw):
     from trove_nb import DataArguments
 
-    return DataArguments(
-        **{**dict(dataset_name='msmarco', group_size=16, query_max_len=32, passage_max_len=128), **kw}
-    )
+    settings = dict(dataset_name='msmarco', group_size=16, query_max_len=32, passage_max_len=128)
+    return DataArguments(**(settings | kw))
 
 
 def source(qrel_path, **kw):

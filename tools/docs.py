@@ -1,9 +1,10 @@
 """Build the documentation site from the notebooks, into `_docs`.
 
-    python tools/docs.py [--repository https://github.com/me/trove-nb] [--only 130_data tutorials/lora] [--quick]
+    python tools/docs.py [--repository ADDRESS] [--only 130_data tutorials/lora] [--quick]
 
-Every notebook runs from top to bottom against the library, each in a process of its own, so each output on the site comes from this build.
-nbdev turns them into pages, smalldocs renders those, and every link between pages is checked. No page asks anything of the network."""
+Every notebook runs from top to bottom against the library, each in a process of its own, so each output
+on the site comes from this build. nbdev turns them into pages, smalldocs renders those, and every link
+between pages is checked. No page asks anything of the network."""
 
 import argparse
 import html
@@ -16,6 +17,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields, is_dataclass
+from functools import partial
 from html.parser import HTMLParser
 from inspect import Parameter
 from multiprocessing import get_context
@@ -62,7 +64,8 @@ class TableRenderer(BasicMarkdownRenderer):
         super().__init__(sym, *args, **kw)
 
     def _repr_markdown_(self):
-        head = f'---\n\n{source_link(self.sym)}\n\n{"#" * self.title_level} {self.nm.replace("_", chr(92) + "_")}\n\n'
+        name = self.nm.replace('_', r'\_')
+        head = f'---\n\n{source_link(self.sym)}\n\n{"#" * self.title_level} {name}\n\n'
         if self.sig is None:
             return f'{head}{self.docs}'
         return f'{head}```python\n{self.nm}{self._signature()}\n```\n\n{self.docs or ""}\n\n{self._table()}'
@@ -75,27 +78,31 @@ class TableRenderer(BasicMarkdownRenderer):
         return one_line if len(one_line) < 90 else '(\n    ' + ',\n    '.join(parameters) + ')'
 
     def _table(self):
-        known = docments(self.sym, full=True)
         helps = {f.name: f.metadata.get('help') for f in fields(self.sym)} if is_dataclass(self.sym) else {}
-        rows = [
-            (f'`{name}`' if name != 'return' else '*returns*', o['anno'], o['docment'] or helps.get(name))
-            for name, o in known.items()
-            if name != 'self' and not (name == 'return' and o['anno'] in (None, Parameter.empty))
-        ]
-        rows = [
-            (name, '' if anno in (None, Parameter.empty) else f'`{short_type(anno)}`', comment or '')
-            for name, anno, comment in rows
-        ]
-        if not any(anno or comment for _, anno, comment in rows):
+        rows = []
+        for name, parameter in docments(self.sym, full=True).items():
+            untyped = parameter['anno'] in (None, Parameter.empty)
+            if name == 'self' or (name == 'return' and untyped):
+                continue
+            shown = '*returns*' if name == 'return' else f'`{name}`'
+            kind = '' if untyped else f'`{short_type(parameter["anno"])}`'
+            rows.append((shown, kind, parameter['docment'] or helps.get(name) or ''))
+        if not any(kind or comment for _, kind, comment in rows):
             return ''
-        lines = [' | '.join(cell.replace('|', r'\|').replace('\n', ' ') for cell in row) for row in rows]
-        return '\n'.join(['| | type | |', '| --- | --- | --- |', *(f'| {o} |' for o in lines)])
+        return '\n'.join(['| | type | |', '| --- | --- | --- |', *map(table_row, rows)])
+
+
+def table_row(cells: tuple[str, ...]) -> str:
+    "A row of a table in Markdown"
+    shown = [cell.replace('|', r'\|').replace('\n', ' ') for cell in cells]
+    return f'| {" | ".join(shown)} |'
 
 
 def plain_functions(text: str) -> str:
     "Functions by their names, without addresses that no two builds share"
     return re.sub(
-        r'<(?:function|built-in (?:function|method)) (?:[\w.<>]*\.)?(\w+|<lambda>)(?: of .*?)?(?: at 0x\w+)?>',
+        r'<(?:function|built-in (?:function|method)) (?:[\w.<>]*\.)?(\w+|<lambda>)'
+        r'(?: of .*?)?(?: at 0x\w+)?>',
         r'\1',
         text,
     )
@@ -103,13 +110,8 @@ def plain_functions(text: str) -> str:
 
 def short_type(annotation) -> str:
     "A type as one writes it, without its modules"
-    text = (
-        annotation
-        if isinstance(annotation, str)
-        else annotation.__name__
-        if isinstance(annotation, type) and not get_args(annotation)
-        else str(annotation)
-    )
+    is_class = isinstance(annotation, type) and not get_args(annotation)
+    text = annotation.__name__ if is_class else str(annotation)
     return re.sub(r'\b(?:\w+\.)+(?=\w)', '', text)
 
 
@@ -118,22 +120,29 @@ def source_link(sym) -> str:
     if isinstance(sym, property):
         sym = sym.fget
     path = Path(inspect.getsourcefile(sym)).relative_to(config.config_path)
-    return f'[source]({config.git_url}/blob/{config.branch}/{path}#L{inspect.getsourcelines(sym)[1]}){{style="float:right; font-size:smaller"}}'
+    place = f'{config.git_url}/blob/{config.branch}/{path}#L{inspect.getsourcelines(sym)[1]}'
+    return f'[source]({place}){{style="float:right; font-size:smaller"}}'
 
 
 def name_late_types(sym):
     "An annotation may name a type whose module is imported late; for the page its name is enough"
     if isinstance(sym, property):
         sym = sym.fget
+    if isinstance(sym, type):
+        sym = sym.__init__
+    sym = inspect.unwrap(getattr(sym, '__func__', sym))
     while inspect.isfunction(sym):
         try:
-            return inspect.get_annotations(sym, eval_str=True)
+            inspect.get_annotations(sym, eval_str=True)
+            return
         except NameError as e:
             sym.__globals__[e.name] = type(e.name, (), {})
+        except AttributeError as e:  # of such a stand-in for a module
+            setattr(e.obj, e.name, type(e.name, (), {}))
 
 
 class ProgressCallback(TrainerCallback):
-    "In place of transformers' own: a page has no bars that move, only the lines of log between them, and shows curves instead"
+    "In place of transformers' own: a page shows curves, not bars that move and their lines of log"
 
 
 class RunAgainstLibrary(Processor):
@@ -185,16 +194,12 @@ def run_notebook(path: Path):
     dest.parent.mkdir(parents=True, exist_ok=True)
     with working_directory(path.parent):
         PageFilter()(nb)
-    nb.cells[0].source = re.sub(
-        r'(?m)^output-file:.*\n', '', nb.cells[0].source
-    )  # the page has that name already
+    # the page has that name already
+    nb.cells[0].source = re.sub(r'(?m)^output-file:.*\n', '', nb.cells[0].source)
     for cell in nb.cells:
         if '#| exports' in cell.source or 'code-summary: "Exported source"' in cell.source:
-            cell.source = (
-                cell.source.replace('code-fold: show', 'code-fold: true')
-                .replace('Exported source', 'Source')
-                .replace('#| exports\n', '')
-            )
+            folded = cell.source.replace('code-fold: show', 'code-fold: true')
+            cell.source = folded.replace('Exported source', 'Source').replace('#| exports\n', '')
     write_nb(nb, dest)
     return time.time() - start
 
@@ -211,12 +216,10 @@ def run_notebooks(paths, workers):
             jobs = {pool.submit(run_notebook, o): o.relative_to(here) for o in paths}
             for job in as_completed(jobs):
                 failure = job.exception()
-                print(
-                    f'failed    {jobs[job]}\n{"".join(format_exception(failure))}'
-                    if failure
-                    else f'{job.result():6.1f} s  {jobs[job]}',
-                    flush=True,
-                )
+                if failure:
+                    print(f'failed    {jobs[job]}\n{"".join(format_exception(failure))}', flush=True)
+                else:
+                    print(f'{job.result():6.1f} s  {jobs[job]}', flush=True)
             failed = [str(name) for job, name in jobs.items() if job.exception()]
     if failed:
         sys.exit(f'These notebooks do not run: {", ".join(failed)}')
@@ -226,7 +229,7 @@ def run_notebooks(paths, workers):
 
 
 def stage():
-    "The project that smalldocs renders: pages under the names that nbdev links to, pictures, style, and `_quarto.yml` with those names"
+    "The project that smalldocs renders: pages by the names that nbdev links to, pictures, style, order"
     for path in here.rglob('*'):
         if path.suffix in ('.svg', '.png', '.css') and 'runs' not in path.parts:
             (pages / path.relative_to(here)).parent.mkdir(parents=True, exist_ok=True)
@@ -244,10 +247,14 @@ def links_mended(page: Path, text: str, repository: str) -> str:
         text = re.sub(rf'<a [^>]*href="{re.escape(config.git_url)}[^"]*"[^>]*>source</a>', '', text)
     text = text.replace(f'{config.doc_host}{config.doc_baseurl}/', up)
     text = re.sub(r'<(?:link|script)[^>]*cdn\.jsdelivr\.net/npm/katex[^>]*>(?:</script>)?\s*', '', text)
-    formula = lambda m: mathml(html.unescape(m[2]), display='block' if m[1] == 'display' else 'inline')
     return re.sub(
         r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', formula, text, flags=re.S
     )
+
+
+def formula(match: re.Match) -> str:
+    "A formula of TeX as MathML"
+    return mathml(html.unescape(match[2]), display='block' if match[1] == 'display' else 'inline')
 
 
 def render(repository):
@@ -265,6 +272,23 @@ def render(repository):
         path.write_text(links_mended(path, path.read_text(), repository))
     for path in site.rglob('*.css'):
         path.write_text(re.sub(r'@import\s+url\([^)]*fonts\.googleapis[^)]*\);?', '', path.read_text()))
+
+
+AUTOMATIC = re.compile(r'<a href="([^"]+)">(<code>[\w.]+</code>)</a>')
+
+
+def unlink_unshown_names():
+    "Leave a name in prose without a link where its page does not show it, as with private names"
+    ids = {path: _Links(path.read_text()).ids for path in site.rglob('*.html')}
+    for page in ids:
+        page.write_text(AUTOMATIC.sub(partial(link_if_shown, page, ids), page.read_text()))
+
+
+def link_if_shown(page: Path, ids: dict[Path, set[str]], link: re.Match) -> str:
+    "A link of nbdev's, or its text alone if there is no such place"
+    target, anchor = urldefrag(link[1])
+    path = (page.parent / unquote(target)).resolve() if target else page
+    return link[0] if not anchor or anchor in ids.get(path, {anchor}) else link[2]
 
 
 # Checking
@@ -326,20 +350,22 @@ def main():
     options = parser.parse_args()
     if options.quick:
         os.environ['IN_TEST'] = '1'
-    notebooks = [
-        p for p in nbglob(here, as_path=True) if not options.only or any(o in str(p) for o in options.only)
-    ]
+    notebooks = nbglob(here, as_path=True)
+    if options.only:
+        chosen = re.compile('|'.join(map(re.escape, options.only)))
+        notebooks = [path for path in notebooks if chosen.search(str(path))]
     if not options.only and pages.exists():
         shutil.rmtree(pages)
     run_notebooks(sorted(notebooks, reverse=True), options.workers)  # tutorials first: they take longest
     stage()
     render(options.repository)
+    unlink_unshown_names()
     wrong = broken_links()
     if wrong:
         sys.exit('\n'.join([f'{len(wrong)} links are broken:', *wrong]))
-    print(
-        f'{len(list(site.rglob("*.html")))} pages in {site}, every link leads somewhere; see them with: python -m http.server -d {site.name}'
-    )
+    count = len(list(site.rglob('*.html')))
+    print(f'{count} pages in {site}, every link leads somewhere')
+    print(f'see them with: python -m http.server -d {site.name}')
 
 
 if __name__ == '__main__':

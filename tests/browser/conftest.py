@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,8 @@ FLAGS = [
 def why_not() -> str | None:
     if CHROMIUM is None:
         return 'no Chromium on this machine (Debian: apt-get install chromium)'
-    try:
-        import jupyterlab
-        import playwright  # noqa: F401
-    except ImportError as e:
-        return f'{e.name} is not installed'
+    missing = [name for name in ('jupyterlab', 'playwright') if find_spec(name) is None]
+    return f'{missing[0]} is not installed' if missing else None
 
 
 def pytest_collection_modifyitems(items):
@@ -138,7 +136,11 @@ class Notebook:
     def begin(self, i: int):
         "Run a cell, without waiting for its end"
         self.page.evaluate(
-            """async i => { const w = jupyterapp.shell.currentWidget; w.content.activeCellIndex = i; await w.content.scrollToItem(i, 'start'); jupyterapp.commands.execute('notebook:run-cell') }""",
+            """async i => {
+            const w = jupyterapp.shell.currentWidget;
+            w.content.activeCellIndex = i;
+            await w.content.scrollToItem(i, 'start');
+            jupyterapp.commands.execute('notebook:run-cell') }""",
             i,
         )
 
@@ -149,12 +151,16 @@ class Notebook:
         )
         self.begin(i)
         self.page.wait_for_function(
-            "([i, before]) => { const m = jupyterapp.shell.currentWidget.content.widgets[i].model; return m.executionCount!==null && m.executionCount!==before && m.executionState!=='running' }",
+            """([i, before]) => {
+            const m = jupyterapp.shell.currentWidget.content.widgets[i].model;
+            const again = m.executionCount!==null && m.executionCount!==before;
+            return again && m.executionState!=='running' }""",
             arg=[i, before],
             timeout=seconds * 1000,
         )
         out = self.outputs(i)
-        assert not any(o['output_type'] == 'error' for o in out), [o.get('traceback') for o in out]
+        errors = [o.get('traceback') for o in out if o['output_type'] == 'error']
+        assert not errors, errors
         return out
 
     def outputs(self, i: int) -> list[dict]:
@@ -164,24 +170,34 @@ class Notebook:
 
     def value(self, expression: str):
         "An expression's value in the kernel"
-        told = self.page.evaluate(
-            """async code => { const k = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-            const f = k.requestExecute({code: '', silent: true, user_expressions: {r: code}}); const reply = await f.done; return reply.content.user_expressions.r }""",
+        reply = self.page.evaluate(
+            """async code => {
+            const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            const request = {code: '', silent: true, user_expressions: {r: code}};
+            const reply = await kernel.requestExecute(request).done;
+            return reply.content.user_expressions.r }""",
             expression,
         )
-        assert told['status'] == 'ok', told
-        return eval(told['data']['text/plain'], {'nan': float('nan')})
+        assert reply['status'] == 'ok', reply
+        return eval(reply['data']['text/plain'], {'nan': float('nan')})
 
     def run_all(self, seconds: float = 120):
         "Run all cells; their errors, if there are any"
         self.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
         self.page.wait_for_function(
-            """() => { const w = jupyterapp.shell.currentWidget.content.widgets.filter(o => o.model.type=='code');
-            return w.every(o => o.model.executionState!='running' && o.model.executionCount!==null) || w.some(o => o.model.sharedModel.toJSON().outputs.some(u => u.output_type=='error')) }""",
+            """() => {
+            const all = jupyterapp.shell.currentWidget.content.widgets.map(o => o.model);
+            const cells = all.filter(m => m.type=='code');
+            const failed = m => m.sharedModel.toJSON().outputs.some(u => u.output_type=='error');
+            const done = m => m.executionState!='running' && m.executionCount!==null;
+            return cells.every(done) || cells.some(failed) }""",
             timeout=seconds * 1000,
         )
         return self.page.evaluate(
-            "() => jupyterapp.shell.currentWidget.content.widgets.filter(o => o.model.type=='code').flatMap(o => o.model.sharedModel.toJSON().outputs).filter(o => o.output_type=='error').map(o => o.ename+': '+o.evalue)"
+            """() => {
+            const all = jupyterapp.shell.currentWidget.content.widgets.map(o => o.model);
+            const outputs = all.filter(m => m.type=='code').flatMap(m => m.sharedModel.toJSON().outputs);
+            return outputs.filter(o => o.output_type=='error').map(o => o.ename+': '+o.evalue) }"""
         )
 
     def save(self):
@@ -196,7 +212,7 @@ class Notebook:
 
 @pytest.fixture
 def open_notebook(browser, tmp_path):
-    "A function: cells' sources, or a notebook's path, to a `Notebook`; `.asked` of it are addresses beyond loopback that a page asked for"
+    "A function from cells or a notebook's path to a `Notebook`; its `.asked` lists addresses elsewhere"
     with contextlib.ExitStack() as stack:
 
         def opened(source: list[str] | Path, name: str = 'n.ipynb', **settings) -> Notebook:
@@ -222,9 +238,10 @@ def open_notebook(browser, tmp_path):
 
             def only_loopback(route):
                 if route.request.url.startswith((address, 'data:', 'blob:')):
-                    return route.continue_()
-                asked.append(route.request.url)
-                route.abort()
+                    route.continue_()
+                else:
+                    asked.append(route.request.url)
+                    route.abort()
 
             context.route('**/*', only_loopback)
             notebook = Notebook(context.new_page(), address, name)

@@ -1,4 +1,5 @@
-"The documentation site as a reader opens it: nothing from the network, a search that finds, light and dark"
+"""The documentation site as a reader opens it: nothing from the network, a search that finds, light and
+dark"""
 
 import threading
 from functools import partial
@@ -59,15 +60,13 @@ def test_search_finds_a_class(page, address):
     box.click()
     box.type('MaterializedQRelConfig')
     page.wait_for_selector('.smalldocs-search-results a')
-    assert any(
-        'data.pipeline' in o.get_attribute('href') for o in page.locator('.smalldocs-search-results a').all()
-    )
+    links = page.locator('.smalldocs-search-results a').all()
+    assert any('data.qrel_config' in link.get_attribute('href') for link in links)
 
 
 def test_dark(page, address):
     page.goto(f'{address}/tutorials/lab.html')
-    colour = lambda: page.evaluate('getComputedStyle(document.body).backgroundColor')
-    light = colour()
+    light = page.evaluate('getComputedStyle(document.body).backgroundColor')
     page.locator('.quarto-color-scheme-toggle').first.click()
     page.wait_for_function(f"getComputedStyle(document.body).backgroundColor!='{light}'")
     SHOTS.mkdir(exist_ok=True)

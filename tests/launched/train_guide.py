@@ -1,4 +1,5 @@
-"A training script as a launcher starts it: the loss of each step and a digest of the final weights, written by the main process"
+"""A training script as a launcher starts it: the loss of each step and a digest of the final weights,
+written by the main process"""
 
 import gc
 import json
@@ -45,9 +46,14 @@ model_args = ModelArguments(
 )
 model = BiEncoderRetriever.from_model_args(model_args)
 data_args = DataArguments(group_size=4, query_max_len=16, passage_max_len=32)
-source = lambda **kw: MaterializedQRelConfig(
-    qrel_path='train_qrel.tsv', corpus_path='corpus.jsonl', query_path='queries.jsonl', **kw
-)
+
+
+def source(**kw):
+    return MaterializedQRelConfig(
+        qrel_path='train_qrel.tsv', corpus_path='corpus.jsonl', query_path='queries.jsonl', **kw
+    )
+
+
 formats = dict(format_query=model.format_query, format_passage=model.format_passage)
 if loss == 'kl':
     dataset = MultiLevelDataset(data_args, qrel_config=source(), **formats)

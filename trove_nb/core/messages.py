@@ -7,42 +7,48 @@ __all__ = ['summarize_items', 'process_rank', 'progress']
 
 # %% ../../nbs/020_core.messages.ipynb #1af93f9e
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import Any
 
 from tqdm.auto import tqdm
 
 # %% ../../nbs/020_core.messages.ipynb #965ab560
 def summarize_items(
-    items: Iterable,  # ids, lines, names
-    noun: str,  # what one of them is
+    items: Iterable[object],  # ids, lines, names
+    noun: str,  # for one of them, such as 'query'
     n_examples: int = 3,  # how many to name
-    plural: str | None = None,  # `noun` + 's' by default
+    plural: str | None = None,  # None: `noun` with an s, or with ies in place of y
 ) -> str:
     "How many there are, and the first few: `2 queries ('q1', 'q2')`"
     items = list(items)
-    named = ', '.join(repr(o) for o in items[:n_examples])
-    more = ', ...' if len(items) > n_examples else ''
-    word = noun if len(items) == 1 else plural or (noun[:-1] + 'ies' if noun.endswith('y') else noun + 's')
-    return f'{len(items):,} {word} ({named}{more})' if items else f'0 {word}'
+    noun_of_count = noun if len(items) == 1 else plural or _plural(noun)
+    if not items:
+        return f'0 {noun_of_count}'
+    examples = [repr(item) for item in items[:n_examples]]
+    if len(items) > n_examples:
+        examples.append('...')
+    return f'{len(items):,} {noun_of_count} ({", ".join(examples)})'
+
+
+def _plural(noun: str) -> str:
+    "An English noun in the plural"
+    return f'{noun[:-1]}ies' if noun.endswith('y') else f'{noun}s'
 
 # %% ../../nbs/020_core.messages.ipynb #82ae9bf3
 def process_rank() -> int:
     "This process's rank under a distributed launcher, 0 without one"
     return int(os.environ.get('RANK', 0))
 
-# %% ../../nbs/020_core.messages.ipynb #6d45ff32
+# %% ../../nbs/020_core.messages.ipynb #b0a3acc6
 def progress(
-    items: Iterable,  # what to go through
-    desc: str,  # what is being done, such as 'encoding passages'
-    total: int | None = None,  # how many there will be, if `items` doesn't say
-    show: bool | None = None,  # None: when someone can see it
-    unit: str = 'it',  # what one step is
-) -> Iterator:
+    items: Iterable[Any],  # anything that can be iterated
+    desc: str,  # a label of the bar, such as 'encoding passages'
+    total: int | None = None,  # how many there will be, if `items` has no length
+    show: bool | None = None,  # None: show it in a notebook or a terminal
+    unit: str = 'it',  # a noun for one item
+) -> tqdm:
     "`items`, with a progress bar on the main process"
-    return tqdm(
-        items,
-        desc=desc,
-        total=total,
-        unit=unit,
-        disable=True if show is False or process_rank() else None if show is None else False,
-    )
+    hidden = None if show is None else not show  # tqdm takes None for "hidden unless in a terminal"
+    if process_rank():
+        hidden = True
+    return tqdm(items, desc=desc, total=total, unit=unit, disable=hidden)

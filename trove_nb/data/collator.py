@@ -11,29 +11,33 @@ from itertools import chain
 from typing import Any
 
 import torch
-from transformers import BatchEncoding
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from ..core.errors import DataError
-from .datasets import DataArguments
+from .arguments import DataArguments
 from .tokenize import tokenize
 
 # %% ../../nbs/170_data.collator.ipynb #d433a0d8
-def _flat(groups):
+def _flatten_groups(groups: list) -> list[str]:
+    "All passages of a batch, those of the first query first"
     return list(chain.from_iterable(groups)) if isinstance(groups[0], (list, tuple)) else groups
 
-
-def _padded(rows, fill=-1):
+# %% ../../nbs/170_data.collator.ipynb #be2f9996
+def _pad_keys(rows: list[list[int]]) -> torch.Tensor:
+    "int64 [B, P], -1 after the keys of a row"
     width = max(map(len, rows))
-    return torch.tensor([[*r, *[fill] * (width - len(r))] for r in rows], dtype=torch.int64)
+    padded = [[*row, *[-1] * (width - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.int64)
 
 # %% ../../nbs/170_data.collator.ipynb #1e05e004
-def _stacked(name, values):
+def _stack_values(name: str, values: list) -> torch.Tensor | list:
+    "A tensor where the values make one, else the list; `DataError` for groups of different sizes"
     if isinstance(values[0], torch.Tensor):
         return torch.stack(values)
-    widths = {len(v) for v in values if isinstance(v, (list, tuple))}
-    if len(widths) > 1 and name in ('label', 'passage_key'):
+    sizes = {len(value) for value in values if isinstance(value, (list, tuple))}
+    if len(sizes) > 1 and name in ('label', 'passage_key'):
         raise DataError(
-            f'queries of one batch have {min(widths)} to {max(widths)} passages',
+            f'queries of one batch have {min(sizes)} to {max(sizes)} passages',
             where=name,
             expected='groups of one size',
             repair='set a group_size, or use batches of one query',
@@ -46,30 +50,32 @@ def _stacked(name, values):
 # %% ../../nbs/170_data.collator.ipynb #b79dd457
 @dataclass
 class RetrievalCollator:
-    "Examples of a dataset -> a batch for a retriever"
+    "Makes a batch for a retriever from examples of a dataset"
 
     data_args: DataArguments  # lengths and padding
-    tokenizer: Any  # a transformers tokenizer
+    tokenizer: PreTrainedTokenizerBase  # the retriever's
     append_eos: bool = False  # end every text with the eos token, as last-token pooling needs
 
     def __call__(
         self,
-        examples: list[dict],  # from one of the datasets
-    ) -> dict[
-        str, Any
-    ]:  # query, passage: BatchEncoding; label [B, G]; passage_key [B, G]; positive_key [B, P]
-        "One batch"
-        columns = {k: [e[k] for e in examples] for k in examples[0]}
-        return {k: self._collate(k, values) for k, values in columns.items()}
+        examples: list[dict[str, Any]],  # from one of the datasets
+    ) -> dict[str, Any]:
+        "query, passage: BatchEncoding; label, passage_key: [B, G]; positive_key: [B, P]; ids: lists"
+        batch = {}
+        for name in examples[0]:
+            batch[name] = self._collate(name, [example[name] for example in examples])
+        return batch
 
-    def _collate(self, name, values):
+    def _collate(self, name: str, values: list) -> BatchEncoding | torch.Tensor | list:
+        "One column of a batch"
         if name == 'query':
             return self._tokenize(values, self.data_args.query_max_len)
         if name == 'passage':
-            return self._tokenize(_flat(values), self.data_args.passage_max_len)
-        return _padded(values) if name == 'positive_key' else _stacked(name, values)
+            return self._tokenize(_flatten_groups(values), self.data_args.passage_max_len)
+        return _pad_keys(values) if name == 'positive_key' else _stack_values(name, values)
 
-    def _tokenize(self, texts, max_length) -> BatchEncoding:
+    def _tokenize(self, texts: list[str], max_length: int | None) -> BatchEncoding:
+        "Texts as the model needs them"
         return tokenize(
             self.tokenizer,
             texts,

@@ -12,13 +12,12 @@ from pathlib import Path
 from ..core.errors import DataError
 
 # %% ../../nbs/151_data.shipped.ipynb #fa94ca2a
-def _shipped_folder() -> Path:
-    return Path(str(files('trove_nb'))) / 'shipped'
+_SHIPPED = Path(str(files('trove_nb'))) / 'shipped'
 
 
 def shipped_collections() -> list[str]:
     "Names of the collections inside the package"
-    return sorted(o.parent.name for o in _shipped_folder().glob('*/corpus.jsonl'))
+    return sorted(path.parent.name for path in _SHIPPED.glob('*/corpus.jsonl'))
 
 # %% ../../nbs/151_data.shipped.ipynb #9beda2ba
 def shipped_collection(
@@ -32,4 +31,4 @@ def shipped_collection(
             expected=f'one of {", ".join(map(repr, known)) or "none"}',
             repair="for a collection of your own, use its folder's path instead of this function",
         )
-    return _shipped_folder() / name
+    return _SHIPPED / name

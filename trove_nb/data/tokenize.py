@@ -18,14 +18,18 @@ from ..core.errors import DataError
 def appends_eos(
     tokenizer: PreTrainedTokenizerBase,  # anything `AutoTokenizer` gives
 ) -> bool:
-    "Does it put a special token after each text by itself?"
+    "Whether the tokenizer itself puts a special token after each text"
     return tokenizer('a', return_special_tokens_mask=True, verbose=False)['special_tokens_mask'][-1] == 1
 
 # %% ../../nbs/140_data.tokenize.ipynb #f63648b8
-def _rows(tokenizer, texts, max_length, append_eos) -> list[list[int]]:
+def _token_rows(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int | None, append_eos: bool
+) -> list[list[int]]:
+    "The token ids of each text, not padded"
     if not texts:
         return []
-    eos, append = tokenizer.eos_token_id, append_eos and not appends_eos(tokenizer)
+    eos = tokenizer.eos_token_id
+    append = append_eos and not appends_eos(tokenizer)
     if append and eos is None:
         raise DataError(
             'the tokenizer has no end-of-sequence token to append',
@@ -42,7 +46,9 @@ def _rows(tokenizer, texts, max_length, append_eos) -> list[list[int]]:
         return_token_type_ids=False,
         verbose=False,
     )['input_ids']
-    return [row if row[-1:] == [eos] else [*row, eos] for row in rows] if append else rows
+    if not append:
+        return rows
+    return [row if row[-1:] == [eos] else [*row, eos] for row in rows]
 
 # %% ../../nbs/140_data.tokenize.ipynb #96a0963d
 def tokenize(
@@ -50,20 +56,21 @@ def tokenize(
     texts: list[str],  # formatted already: titles joined, prompts prepended
     max_length: int | None = None,  # in tokens, special tokens included; None: no truncation
     append_eos: bool = False,  # make sure that each row ends with the end-of-sequence token
-    pad_to_multiple_of: int | None = None,  # widths that hardware likes, in tokens
+    pad_to_multiple_of: int | None = None,  # pad rows to a multiple of this, in tokens, for faster hardware
 ) -> BatchEncoding:
     "`input_ids` and `attention_mask`, int64 [len(texts), longest]"
-    rows = _rows(tokenizer, list(texts), max_length, append_eos)
+    rows = _token_rows(tokenizer, list(texts), max_length, append_eos)
     if tokenizer.pad_token_id is None:
         raise DataError(
             'the tokenizer has no padding token',
             where=tokenizer.name_or_path or None,
             repair='tokenizer.pad_token_id = tokenizer.eos_token_id',
         )
-    lengths = np.array([len(o) for o in rows], dtype=np.int64)[:, None]
-    width, step = max(lengths.max(initial=1), 1), pad_to_multiple_of or 1
-    columns = np.arange(-(-width // step) * step)
-    mask = columns < lengths if tokenizer.padding_side == 'right' else columns >= len(columns) - lengths
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)[:, None]
+    step = pad_to_multiple_of or 1
+    width = -(-lengths.max(initial=1) // step) * step  # the longest row, rounded up
+    columns = np.arange(width)
+    mask = columns < lengths if tokenizer.padding_side == 'right' else columns >= width - lengths
     ids = np.full(mask.shape, tokenizer.pad_token_id, dtype=np.int64)
     ids[mask] = np.fromiter(chain.from_iterable(rows), np.int64, lengths.sum())
     return BatchEncoding(

@@ -20,53 +20,58 @@ from functools import partial
 
 from fastcore.basics import patch
 
-from ..core.files import get_source, is_installed
+from ..core.fingerprints import get_source, is_installed
 from ..core.views import notebook_shell
 
 # %% ../../nbs/500_experiment.portable.ipynb #f1cc032a
-def _space(module: str) -> dict:
-    "Names of a module's top level; those of the notebook for its cells"
+def _module_names(module: str) -> dict[str, object]:
+    "The names at a module's top level; for `__main__` in a notebook, the notebook's variables"
     shell = notebook_shell()
-    return shell.user_ns if module == '__main__' and shell is not None else vars(sys.modules[module])
+    in_notebook = module == '__main__' and shell is not None
+    return shell.user_ns if in_notebook else vars(sys.modules[module])
 
 
-def _texts(module: str, files: Iterable[str] = ()) -> Iterator[str]:
-    "Sources in which names of a module may be defined, those of some files and then the newest first"
-    yield from (''.join(linecache.getlines(o)) for o in files)
-    if module != '__main__' or notebook_shell() is None:
-        yield ''.join(linecache.getlines(getattr(sys.modules.get(module), '__file__', None) or ''))
+def _module_sources(module: str, files: Iterable[str] = ()) -> Iterator[str]:
+    "Texts that may define names of a module: the given files, then the module's file or the newest cells"
+    for file in files:
+        yield ''.join(linecache.getlines(file))
+    shell = notebook_shell()
+    if module != '__main__' or shell is None:
+        path = getattr(sys.modules.get(module), '__file__', None) or ''
+        yield ''.join(linecache.getlines(path))
         return
-    yield from reversed(list(notebook_shell().user_ns.get('In', ())))
-    yield from (
-        ''.join(entry[2])
-        for name, entry in reversed(list(linecache.cache.items()))
-        if len(entry) > 2 and ('ipython' in name or 'ipykernel' in name)
-    )
+    yield from reversed(list(shell.user_ns.get('In', ())))
+    for name, entry in reversed(list(linecache.cache.items())):
+        if len(entry) > 2 and ('ipython' in name or 'ipykernel' in name):
+            yield ''.join(entry[2])
 
 # %% ../../nbs/500_experiment.portable.ipynb #69369536
-def _binds(node: ast.AST, name: str) -> bool:
+def _binds_name(node: ast.AST, name: str) -> bool:
+    "Whether a statement gives a name its value"
     if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
         return node.name == name
-    targets = (
-        node.targets
-        if isinstance(node, ast.Assign)
-        else [node.target]
-        if isinstance(node, ast.AnnAssign) and node.value
-        else []
-    )
-    return any(isinstance(t, ast.Name) and t.id == name for t in targets)
+    targets = []
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign) and node.value:
+        targets = [node.target]
+    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
 
 
-def to_python_source(text: str) -> str:
-    "A cell without lines that are for IPython alone; Python stays as it is"
+def to_python_source(
+    text: str,  # of a cell
+) -> str:
+    "A cell's text with an empty line for each line that only IPython understands"
     try:
         ast.parse(text)
     except (SyntaxError, ValueError):
-        text = '\n'.join('' if line.lstrip().startswith(('%', '!')) else line for line in text.split('\n'))
+        lines = ['' if line.lstrip().startswith(('%', '!')) else line for line in text.split('\n')]
+        return '\n'.join(lines)
     return text
 
 
-def _parsed(text: str) -> ast.Module | None:
+def _parse_or_none(text: str) -> ast.Module | None:
+    "The syntax tree of a cell or module; None if its text is not Python"
     try:
         return ast.parse(to_python_source(text))
     except (SyntaxError, ValueError):
@@ -80,73 +85,78 @@ class Definition:
     node: ast.stmt
     text: str  # its lines, as they were written
 
-# %% ../../nbs/500_experiment.portable.ipynb #cb1ed677
+
 def find_definition(
     name: str,  # at the top level of a cell or module
-    module: str = '__main__',  # where it lives
-    files: Iterable[str] = (),  # where to look first, by names that tracebacks show
-) -> Definition | None:  # None if it isn't found
+    module: str = '__main__',  # the module that holds the name
+    files: Iterable[str] = (),  # files to search first, by the names that tracebacks show
+) -> Definition | None:  # None if no statement is found
     "The newest statement that gives a name its value"
-    for text in _texts(module, files):
-        tree = _parsed(text) if name in text else None
-        found = [n for n in tree.body if _binds(n, name)] if tree else []
+    for text in _module_sources(module, files):
+        tree = _parse_or_none(text) if name in text else None
+        found = [node for node in tree.body if _binds_name(node, name)] if tree else []
         if not found:
             continue
-        first = min([found[-1].lineno, *(d.lineno for d in getattr(found[-1], 'decorator_list', ()))])
-        return Definition(
-            found[-1], '\n'.join(to_python_source(text).split('\n')[first - 1 : found[-1].end_lineno])
-        )
+        node = found[-1]
+        decorators = getattr(node, 'decorator_list', ())
+        first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+        lines = to_python_source(text).split('\n')[first - 1 : node.end_lineno]
+        return Definition(node, '\n'.join(lines))
     return None
 
 # %% ../../nbs/500_experiment.portable.ipynb #f08bd3f9
-def find_used_names(node: ast.AST) -> list[str]:
-    "Names that are read anywhere within"
-    return list(
-        dict.fromkeys(n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
-    )
+def find_used_names(
+    node: ast.AST,  # a statement or expression
+) -> list[str]:
+    "Names that are read anywhere within, each once"
+    names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
+    return list(dict.fromkeys(name.id for name in names if isinstance(name.ctx, ast.Load)))
 
-# %% ../../nbs/500_experiment.portable.ipynb #54150e9f
-def _import_of(name: str, value: object) -> str | None:
-    "The import that gives a name this value; None if it isn't from an installed module"
+
+def _import_line(name: str, value: object) -> str | None:
+    "The import that gives a name this value; None if no installed module has it"
     if inspect.ismodule(value):
-        return (
-            f'import {value.__name__}'
-            if value.__name__ == name
-            else f'import {value.__name__} as {name}'
-            if is_installed(value.__name__)
-            else None
-        )
-    module, own = getattr(value, '__module__', None), getattr(value, '__qualname__', None) or name
-    if not module or not is_installed(module) or '.' in own:
+        return _module_import(name, value)
+    module = getattr(value, '__module__', None)
+    original = getattr(value, '__qualname__', None) or name
+    if not module or not is_installed(module) or '.' in original:
         return None
-    if module.partition('.')[0] == 'trove_nb' and hasattr(importlib.import_module('trove_nb'), own):
+    if module.partition('.')[0] == 'trove_nb' and hasattr(importlib.import_module('trove_nb'), original):
         module = 'trove_nb'
-    if getattr(importlib.import_module(module), own, None) is not value:
+    if getattr(importlib.import_module(module), original, None) is not value:
         return None
-    return f'from {module} import {own}' if own == name else f'from {module} import {own} as {name}'
+    line = f'from {module} import {original}'
+    return line if original == name else f'{line} as {name}'
 
-# %% ../../nbs/500_experiment.portable.ipynb #cab57803
+
+def _module_import(name: str, module: types.ModuleType) -> str | None:
+    "The import of a module under a name; None for a file of the user's own that would need another name"
+    if module.__name__ == name:
+        return f'import {name}'
+    return f'import {module.__name__} as {name}' if is_installed(module.__name__) else None
+
+# %% ../../nbs/500_experiment.portable.ipynb #e2e433ed
 def is_user_defined(
     obj: object,  # a class or function
 ) -> bool:
-    "Whether it is the user's, from a notebook or a module that isn't installed"
-    return isinstance(obj, (type, types.FunctionType, partial)) and not is_installed(
-        getattr(obj, '__module__', None) or '__main__'
-    )
+    "Whether an object comes from a notebook or from a module that isn't installed"
+    if not isinstance(obj, (type, types.FunctionType, partial)):
+        return False
+    return not is_installed(getattr(obj, '__module__', None) or '__main__')
 
-# %% ../../nbs/500_experiment.portable.ipynb #a6ca530f
+# %% ../../nbs/500_experiment.portable.ipynb #cab57803
 @dataclass
 class Definitions:
     "Sources of a notebook's own classes, functions and values, and the imports they need"
 
     imports: list[str] = field(default_factory=list)
-    sources: dict[str, str] = field(default_factory=dict)  # by name, in an order in which they can be run
-    problems: list[str] = field(default_factory=list)  # what can't travel, why, and the repair
-
-    named: dict[str, object] = field(default_factory=dict, init=False, repr=False)  # what was added, by name
+    sources: dict[str, str] = field(default_factory=dict)  # by name; each after those that it uses
+    problems: list[str] = field(default_factory=list)  # what can't be exported, why, and the repair
+    objects: dict[str, object] = field(default_factory=dict, init=False, repr=False)  # added, by name
 
     @property
     def names(self) -> list[str]:
+        "Names of the sources"
         return list(self.sources)
 
     @property
@@ -154,168 +164,153 @@ class Definitions:
         "A Python module; '' if there is nothing to define"
         if not self.sources:
             return ''
-        plain, froms = (sorted({o for o in self.imports if o.startswith(p)}) for p in ('import ', 'from '))
-        return (
-            '\n'.join(
-                [
-                    '"What the experiment defines itself"',
-                    *plain,
-                    *froms,
-                    '',
-                    *(
-                        f'\n{o}' if o.startswith(('def ', 'class ', '@')) else o
-                        for o in self.sources.values()
-                    ),
-                ]
-            )
-            + '\n'
-        )
+        plain = sorted({line for line in self.imports if line.startswith('import ')})
+        froms = sorted({line for line in self.imports if line.startswith('from ')})
+        parts = ['"The definitions of the experiment"', *plain, *froms, '']
+        for source in self.sources.values():
+            needs_space = source.startswith(('def ', 'class ', '@'))
+            parts.append(f'\n{source}' if needs_space else source)
+        return '\n'.join(parts) + '\n'
 
-    def _fail(self, name: str, why: str, repair: str):
-        self.problems.append(f'{name} {why}: {repair}')
+    def _add_problem(self, name: str, reason: str, repair: str) -> None:
+        self.problems.append(f'{name} {reason}: {repair}')
 
 # %% ../../nbs/500_experiment.portable.ipynb #5fd862e0
 @patch
 def add(
     self: Definitions,
-    name: str,  # under which it shall be known
+    name: str,  # of the value in the exported module
     value: object,  # a class, function, module, or any value that was assigned to a name
-    module: str = '__main__',  # where the name stands
-):
+    module: str = '__main__',  # the module that holds the name
+) -> None:
     "Collect a definition and all that it uses"
     if hasattr(builtins, name) and not is_user_defined(value):
-        return  # the notebook has an open of its own
-    if name in self.named:
-        if self.named[name] is not value:
-            self._fail(name, 'is the name of two different things', 'give one of them another name')
+        return  # a function of the user's own may hide a builtin, such as open
+    if name in self.objects:
+        if self.objects[name] is not value:
+            self._add_problem(name, 'is the name of two different things', 'give one of them another name')
         return
-    self.named[name] = value
-    if line := _import_of(name, value):
+    self.objects[name] = value
+    if line := _import_line(name, value):
         self.imports.append(line)
     elif inspect.ismodule(value):
-        self._fail(
-            f'the module {name!r}',
-            'is a file of your own',
-            'import the functions from it by name, or install it as a package',
-        )
+        repair = 'import the functions from it by name, or install it as a package'
+        self._add_problem(f'the module {name!r}', 'is a file of your own', repair)
     elif isinstance(value, types.FunctionType):
-        self._add_function(name, value)
+        _add_function(self, name, value)
     elif isinstance(value, type):
-        self._add_class(name, value)
+        _add_class(self, name, value)
     else:
-        self._add_value(name, value, module)
+        _add_value(self, name, value, module)
 
 # %% ../../nbs/500_experiment.portable.ipynb #8e5b1569
-@patch
-def _add_names(self: Definitions, node: ast.AST, space: Mapping, module: str, besides: tuple = ()):
+def _add_used_names(
+    definitions: Definitions,
+    node: ast.AST,  # the definition
+    module_names: Mapping[str, object],
+    module: str,
+    own_names: tuple[str, ...],  # that the definition binds itself
+) -> None:
+    "Collect what a definition reads"
     for used in find_used_names(node):
-        if used in space and used not in besides:
-            self.add(used, space[used], module)
+        if used in module_names and used not in own_names:
+            definitions.add(used, module_names[used], module)
 
 
-@patch
-def _add_value(self: Definitions, name: str, value: object, module: str):
+def _add_value(definitions: Definitions, name: str, value: object, module: str) -> None:
+    "Collect a value: the assignment that made it, or its literal"
     found = find_definition(name, module)
     if found and not isinstance(found.node, (ast.FunctionDef, ast.ClassDef)):
-        self._add_names(found.node.value, _space(module), module, (name,))
-        self.sources[name] = found.text
+        _add_used_names(definitions, found.node.value, _module_names(module), module, (name,))
+        definitions.sources[name] = found.text
         return
     try:
-        same = ast.literal_eval(repr(value)) == value
+        is_literal = ast.literal_eval(repr(value)) == value
     except (ValueError, SyntaxError, TypeError):
-        same = False
-    if same:
-        self.sources[name] = f'{name} = {value!r}'
-    else:
-        self._fail(
-            name,
-            f'is a {type(value).__name__} of which no cell says how it is made',
-            f'assign it at the top level of a cell, as in {name} = ...',
-        )
+        is_literal = False
+    if is_literal:
+        definitions.sources[name] = f'{name} = {value!r}'
+        return
+    reason = f'is a {type(value).__name__} that no cell assigns'
+    definitions._add_problem(name, reason, f'assign it at the top level of a cell, as in {name} = ...')
 
 # %% ../../nbs/500_experiment.portable.ipynb #0cb23702
-def _lambda_of(fn: Callable) -> ast.Lambda | None:
-    "A lambda's own expression, out of the lines in which it stands"
-    text = textwrap.dedent(get_source(fn))
-    tree = next(
-        (
-            t
-            for t in (_parsed(text), *map(_parsed, _texts(fn.__module__)))
-            if t and any(isinstance(n, ast.Lambda) for n in ast.walk(t))
-        ),
-        None,
-    )
-    found = [n for n in ast.walk(tree) if isinstance(n, ast.Lambda)] if tree else []
-    facts = lambda code: (code.co_code, code.co_names, [c for c in code.co_consts if not inspect.iscode(c)])
-    same = {
-        ast.unparse(n): n
-        for n in found
-        if facts(eval(compile(ast.Expression(n), '<lambda>', 'eval')).__code__) == facts(fn.__code__)
-    }
+def _code_content(code: types.CodeType) -> tuple[bytes, tuple[str, ...], list[object]]:
+    "Instructions, names and plain constants: equal for lambdas with the same expression"
+    constants = [constant for constant in code.co_consts if not inspect.iscode(constant)]
+    return code.co_code, code.co_names, constants
+
+
+def _find_lambda(fn: Callable) -> ast.Lambda | None:
+    "A lambda's own expression, out of the lines that hold it; None if several could be it"
+    lambdas: list[ast.Lambda] = []
+    for text in (textwrap.dedent(get_source(fn)), *_module_sources(fn.__module__)):
+        tree = _parse_or_none(text)
+        lambdas = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)] if tree else []
+        if lambdas:
+            break
+    same = {}
+    for node in lambdas:
+        candidate = eval(compile(ast.Expression(node), '<lambda>', 'eval'))
+        if _code_content(candidate.__code__) == _code_content(fn.__code__):
+            same[ast.unparse(node)] = node
     return next(iter(same.values())) if len(same) == 1 else None
 
 # %% ../../nbs/500_experiment.portable.ipynb #a997fe6a
-@patch
-def _add_function(self: Definitions, name: str, fn: types.FunctionType):
+def _add_function(definitions: Definitions, name: str, fn: types.FunctionType) -> None:
+    "Collect a function: its source, and all that it reads"
     try:
         source = textwrap.dedent(get_source(fn))
     except TypeError as e:
-        return self._fail(name, 'has no source', f'{e}')
+        definitions._add_problem(name, 'has no source', str(e))
+        return
     if fn.__closure__:
-        return self._fail(
-            name,
-            f'uses {", ".join(fn.__code__.co_freevars)} of the function it was made in',
-            'define it at the top level of a cell',
-        )
-    if fn.__name__ == '<lambda>':
-        node = _lambda_of(fn)
-        if node is None:
-            return self._fail(
-                name, "is a lambda that can't be told from others in its lines", 'define it with def'
-            )
+        reason = f'uses {", ".join(fn.__code__.co_freevars)} of the function it was made in'
+        definitions._add_problem(name, reason, 'define it at the top level of a cell')
+        return
+    node = _find_lambda(fn) if fn.__name__ == '<lambda>' else ast.parse(source).body[0]
+    if node is None:
+        reason = 'is a lambda among others that look the same'
+        definitions._add_problem(name, reason, 'define it with def')
+        return
+    if isinstance(node, ast.Lambda):
         source = f'{name} = {ast.unparse(node)}'
-    else:
-        node = ast.parse(source).body[0]
-        if fn.__name__ != name:
-            source += f'\n{name} = {fn.__name__}'
-    self._add_names(node, fn.__globals__, fn.__module__, (name, fn.__name__))
-    self.sources[name] = source.rstrip()
+    elif fn.__name__ != name:
+        source += f'\n{name} = {fn.__name__}'
+    _add_used_names(definitions, node, fn.__globals__, fn.__module__, (name, fn.__name__))
+    definitions.sources[name] = source.rstrip()
 
 # %% ../../nbs/500_experiment.portable.ipynb #661ab0c7
-def _methods(cls: type) -> Iterator[types.FunctionType]:
+def _class_functions(cls: type) -> Iterator[types.FunctionType]:
+    "Functions that a class itself defines, also those inside properties, class methods and static methods"
     for member in vars(cls).values():
-        fn = (
-            inspect.unwrap(getattr(member, '__func__', None) or getattr(member, 'fget', None) or member)
-            if callable(member) or isinstance(member, (property, staticmethod, classmethod))
-            else None
-        )
+        if not (callable(member) or isinstance(member, (property, staticmethod, classmethod))):
+            continue
+        wrapped = getattr(member, '__func__', None) or getattr(member, 'fget', None) or member
+        fn = inspect.unwrap(wrapped)
         if isinstance(fn, types.FunctionType):
             yield fn
 
-# %% ../../nbs/500_experiment.portable.ipynb #c7aca0de
-@patch
-def _add_class(self: Definitions, name: str, cls: type):
-    found = find_definition(
-        cls.__name__,
-        cls.__module__,
-        dict.fromkeys(f.__code__.co_filename for f in _methods(cls) if f.__code__.co_filename != '<string>'),
-    )
+
+def _add_class(definitions: Definitions, name: str, cls: type) -> None:
+    "Collect a class: its source, that of its patched methods, and all that these read"
+    # the methods that `dataclass` generates come from the file '<string>'
+    written = [fn for fn in _class_functions(cls) if fn.__code__.co_filename != '<string>']
+    files = dict.fromkeys(fn.__code__.co_filename for fn in written)
+    found = find_definition(cls.__name__, cls.__module__, files)
     if found is None or '<locals>' in cls.__qualname__:
-        return self._fail(name, 'has no source at the top level of a cell or module', 'define it there')
-    node, source = found.node, found.text
-    space, inside = (
-        _space(cls.__module__),
-        {n.name for n in node.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))},
-    )
-    self._add_names(node, space, cls.__module__, (cls.__name__,))
-    for fn in (
-        f
-        for f in _methods(cls)
-        if f.__name__ not in inside
-        and f.__module__ == cls.__module__
-        and not f.__code__.co_filename == '<string>'
-    ):
-        added = textwrap.dedent(get_source(fn))
-        self._add_names(ast.parse(added).body[0], fn.__globals__, fn.__module__, (cls.__name__,))
-        source += f'\n\n{added.rstrip()}'
-    self.sources[name] = source if cls.__name__ == name else f'{source}\n{name} = {cls.__name__}'
+        reason = 'has no source at the top level of a cell or module'
+        definitions._add_problem(name, reason, 'define it there')
+        return
+    own_names = (cls.__name__,)
+    _add_used_names(definitions, found.node, _module_names(cls.__module__), cls.__module__, own_names)
+    function_nodes = (ast.FunctionDef, ast.AsyncFunctionDef)
+    in_body = {node.name for node in found.node.body if isinstance(node, function_nodes)}
+    source = found.text
+    for fn in written:
+        if fn.__name__ in in_body or fn.__module__ != cls.__module__:
+            continue
+        patched = textwrap.dedent(get_source(fn)).rstrip()
+        _add_used_names(definitions, ast.parse(patched).body[0], fn.__globals__, fn.__module__, own_names)
+        source += f'\n\n{patched}'
+    definitions.sources[name] = source if cls.__name__ == name else f'{source}\n{name} = {cls.__name__}'

@@ -7,11 +7,13 @@ __all__ = ['ModelArguments']
 
 # %% ../../nbs/210_modeling.arguments.ipynb #fc7496ba
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from fastcore.basics import patch
 
-from ..core.errors import DataError
+from ..core.errors import ConfigError
+from ..core.fields import coerce_value
 from ..core.views import summarize_settings
 from .pooling import POOLINGS
 
@@ -33,51 +35,43 @@ _DTYPE_SYNONYMS = {
     'float': 'float32',
 }
 _DTYPES = ('auto', 'bfloat16', 'float16', 'float32')
-_YES, _NO = {'yes', 'true', 'y', '1'}, {'no', 'false', 'n', '0'}
+_BOOL_SYNONYMS = {'y': 'yes', 'n': 'no'}
 
 
-def _bad(field_name, value, expected, repair=None):
-    raise DataError(
-        f'{value!r} is not possible', where=f'ModelArguments.{field_name}', expected=expected, repair=repair
-    )
-
-
-def _as_bool(name, value) -> bool | None:
-    if value is None or isinstance(value, bool):
+def _standard_name(value: object, synonyms: dict[str, str]) -> Any:
+    "The name that is stored for a synonym, None for an empty text or `none`, and any other value as it is"
+    if not isinstance(value, str):
         return value
-    word = str(value).lower()
-    if word in ('none', ''):
-        return None
-    return True if word in _YES else False if word in _NO else _bad(name, value, 'yes, no, True or False')
+    return None if value in ('', 'none', 'None') else synonyms.get(value, value)
 
 # %% ../../nbs/210_modeling.arguments.ipynb #a94bb4c4
-def _as_pooling(value) -> str | None:
-    if value is None or value == 'none':
-        return None
-    name = _POOLING_SYNONYMS.get(value, value)
-    return name if name in POOLINGS else _bad('pooling', value, f'one of {", ".join(POOLINGS)}')
+def _dtype_name(value: object) -> Any:
+    "The name of a dtype that was given as text or as `torch.bfloat16`"
+    name = str(value).removeprefix('torch.') if isinstance(value, torch.dtype) else value
+    return _standard_name(name, _DTYPE_SYNONYMS)
 
 
-def _as_dtype(name, value) -> str | None:
-    if value is None or value == 'none':
-        return None
-    word = str(value).removeprefix('torch.') if isinstance(value, torch.dtype) else value
-    word = _DTYPE_SYNONYMS.get(word, word)
-    return word if word in _DTYPES else _bad(name, value, f'one of {", ".join(_DTYPES)}')
+def _read_bool(value: object) -> Any:
+    "True or False for a yes or a no, None for an empty text or `none`, and any other value as it is"
+    if value is None or isinstance(value, bool):
+        return value
+    word = _standard_name(str(value).lower(), _BOOL_SYNONYMS)
+    try:
+        return None if word is None else coerce_value(word, (bool,))
+    except ValueError:
+        return value
 
 
-def _as_names(value) -> list[str] | None:
+def _split_names(value: str | list[str] | None) -> list[str] | None:
+    "Names from a list or a comma-separated text; None where there are none"
     if value is None:
         return None
-    return [
-        name.strip()
-        for o in ([value] if isinstance(value, str) else value)
-        for name in o.split(',')
-        if name.strip()
-    ] or None
+    text = value if isinstance(value, str) else ','.join(value)
+    names = [name.strip() for name in text.split(',')]
+    return [name for name in names if name] or None
 
 # %% ../../nbs/210_modeling.arguments.ipynb #bd257bfe
-def _option(default, help):
+def _argument(default: object, help: str) -> Any:
     return field(default=default, metadata={'help': help})
 
 # %% ../../nbs/210_modeling.arguments.ipynb #6df95b31
@@ -85,117 +79,137 @@ def _option(default, help):
 class ModelArguments:
     "Which model to load, how to turn it into an encoder, and which loss to train it with"
 
-    model_name_or_path: str | None = _option(None, 'Folder of a model, or its name on the Hugging Face hub')
-    model_revision: str | None = _option(None, 'Branch, tag or commit on the hub')
-    torch_dtype: str | None = _option(
-        None, 'Dtype of the weights: auto, bfloat16, float16 or float32. None: float32'
+    model_name_or_path: str | None = _argument(None, 'Folder of a model, or its name on the Hugging Face hub')
+    model_revision: str | None = _argument(None, 'Branch, tag or commit on the hub')
+    torch_dtype: str | None = _argument(None, f'Dtype of the weights: {", ".join(_DTYPES)}. None: float32')
+    dtype: str | None = _argument(None, 'Another name for torch_dtype')
+    trust_remote_code: bool = _argument(False, 'Run Python code that comes with the model')
+    attn_implementation: str | None = _argument(None, 'Attention kernel: eager, sdpa, flash_attention_2, ...')
+    encoder_class: str | None = _argument(
+        None, 'Class or alias of the encoder wrapper. None: the one that claims the model, else default'
     )
-    dtype: str | None = _option(None, 'Another name for torch_dtype')
-    trust_remote_code: bool = _option(False, 'Run Python code that comes with the model')
-    attn_implementation: str | None = _option(None, 'Attention kernel: eager, sdpa, flash_attention_2, ...')
-    encoder_class: str | None = _option(
-        None, 'Class or alias of the encoder wrapper. None: whichever claims the model, else default'
+    pooling: str | None = _argument(None, 'mean, first_token or last_token. None: as the folder has it')
+    normalize: bool | None = _argument(
+        None, 'Scale vectors to length 1: yes or no. None: as the folder has it'
     )
-    pooling: str | None = _option(None, 'mean, first_token or last_token. None: what the folder says')
-    normalize: bool | None = _option(None, 'Scale vectors to length 1: yes or no. None: what the folder says')
-    query_prompt: str | None = _option(
-        None, 'Text put before each query, such as "query: ". None: what the folder says'
+    query_prompt: str | None = _argument(
+        None, 'Text put before each query, such as "query: ". None: as the folder has it'
     )
-    passage_prompt: str | None = _option(
-        None, 'Text put before each passage, such as "passage: ". None: what the folder says'
+    passage_prompt: str | None = _argument(
+        None, 'Text put before each passage, such as "passage: ". None: as the folder has it'
     )
-    dropout: float | None = _option(
-        None, "Probability for every dropout of the encoder. None: the model's own"
-    )
-    loss: str | None = _option(None, 'Class or alias of the loss, such as infonce or kl')
-    temperature: float = _option(1.0, 'Scores are divided by it in the loss')
-    temperature_learnable: bool = _option(False, 'Train the temperature, too')
-    mask_known_positives: bool = _option(
-        True, "Leave a query's known positives out of its in-batch negatives"
-    )
-    use_peft: bool = _option(False, 'Train a LoRA adapter in place of all weights')
-    lora_r: int = _option(16, 'Rank of the LoRA matrices')
-    lora_alpha: int = _option(32, 'LoRA updates are scaled by lora_alpha/lora_r')
-    lora_dropout: float = _option(0.05, 'Dropout probability of the LoRA layers')
-    lora_target_modules: list[str] | None = _option(
+    dropout: float | None = _argument(None, "Probability of every dropout. None: the model's own")
+    loss: str | None = _argument(None, 'Class or alias of the loss, such as infonce or kl')
+    temperature: float = _argument(1.0, 'Scores are divided by it in the loss')
+    temperature_learnable: bool = _argument(False, 'Train the temperature as well')
+    mask_known_positives: bool = _argument(True, 'Leave known positives out of the in-batch negatives')
+    use_peft: bool = _argument(False, 'Train a LoRA adapter in place of all weights')
+    lora_r: int = _argument(16, 'Rank of the LoRA matrices')
+    lora_alpha: int = _argument(32, 'LoRA updates are scaled by lora_alpha/lora_r')
+    lora_dropout: float = _argument(0.05, 'Dropout probability of the LoRA layers')
+    lora_target_modules: list[str] | None = _argument(  # noqa: RUF009
         None, 'Modules that get an adapter: names or a comma-separated text. None: all linear layers'
     )
-    lora_modules_to_save: list[str] | None = _option(None, 'Further modules to train and save whole')
-    lora_task_type: str = _option('FEATURE_EXTRACTION', "PEFT's task type")
-    use_rslora: bool = _option(False, 'Scale LoRA by lora_alpha/sqrt(lora_r)')
-    load_in_8bit: bool = _option(False, 'Quantise the weights to 8 bits')
-    load_in_4bit: bool = _option(False, 'Quantise the weights to 4 bits')
-    bnb_4bit_quant_type: str | None = _option('nf4', '4-bit format: nf4 or fp4')
-    use_bnb_nested_quant: bool = _option(False, 'Quantise the quantisation constants, too')
+    lora_modules_to_save: list[str] | None = _argument(  # noqa: RUF009
+        None, 'Further modules to train and save whole'
+    )
+    lora_task_type: str = _argument('FEATURE_EXTRACTION', "PEFT's task type")
+    use_rslora: bool = _argument(False, 'Scale LoRA by lora_alpha/sqrt(lora_r)')
+    load_in_8bit: bool = _argument(False, 'Quantize the weights to 8 bits')
+    load_in_4bit: bool = _argument(False, 'Quantize the weights to 4 bits')
+    bnb_4bit_quant_type: str | None = _argument('nf4', '4-bit format: nf4 or fp4')
+    use_bnb_nested_quant: bool = _argument(False, 'Quantize the quantization constants as well')
 
     def __post_init__(self):
-        self._coerce_fields()
-        self._check()
+        _coerce_fields(self)
+        self.validate()
+
+    def _repr_html_(self) -> str:
+        return summarize_settings(self).html
+
+    def to_dict(self) -> dict[str, Any]:
+        "All fields as plain values"
+        return asdict(self)
 
 # %% ../../nbs/210_modeling.arguments.ipynb #48a4f971
-@patch
-def _coerce_fields(self: ModelArguments):
-    self.pooling, self.normalize = _as_pooling(self.pooling), _as_bool('normalize', self.normalize)
-    old, new = _as_dtype('torch_dtype', self.torch_dtype), _as_dtype('dtype', self.dtype)
-    if old and new and old != new:
-        _bad(
-            'dtype',
-            self.dtype,
-            f'{old}, as torch_dtype says',
-            repair='give only one of dtype and torch_dtype',
-        )
-    self.torch_dtype = self.dtype = new or old
-    self.lora_target_modules, self.lora_modules_to_save = (
-        _as_names(self.lora_target_modules),
-        _as_names(self.lora_modules_to_save),
-    )
-    if self.encoder_class in ('none', 'None', ''):
-        self.encoder_class = None
-    if self.loss in ('none', 'None', ''):
-        self.loss = None
+def _coerce_fields(args: ModelArguments):
+    "Bring each value into its stored form"
+    args.pooling = _standard_name(args.pooling, _POOLING_SYNONYMS)
+    args.normalize = _read_bool(args.normalize)
+    args.encoder_class = _standard_name(args.encoder_class, {})
+    args.loss = _standard_name(args.loss, {})
+    args.lora_target_modules = _split_names(args.lora_target_modules)
+    args.lora_modules_to_save = _split_names(args.lora_modules_to_save)
+    args.torch_dtype = _dtype_name(args.torch_dtype)
+    args.dtype = _dtype_name(args.dtype)
+    given = args.dtype or args.torch_dtype
+    if given in _DTYPES and not (args.dtype and args.torch_dtype):
+        args.torch_dtype = args.dtype = given
 
-# %% ../../nbs/210_modeling.arguments.ipynb #990ef1f9
+# %% ../../nbs/210_modeling.arguments.ipynb #f42295fc
+def _is_probability(value: float | None) -> bool:
+    return value is None or 0 <= value < 1
+
+
+def _impossible_fields(args: ModelArguments) -> dict[str, str]:
+    "Each field whose value is impossible, with what was expected"
+    one_dtype = f'one of {", ".join(_DTYPES)}'
+    probability = 'a probability, 0 or more and less than 1'
+    checks = [
+        ('pooling', args.pooling in (None, *POOLINGS), f'one of {", ".join(POOLINGS)}'),
+        ('normalize', args.normalize in (None, True, False), 'yes, no, True or False'),
+        (
+            'dtype',
+            args.dtype == args.torch_dtype or None in (args.dtype, args.torch_dtype),
+            f'{args.torch_dtype} as in torch_dtype: give only one',
+        ),
+        ('torch_dtype', args.torch_dtype in (None, *_DTYPES), one_dtype),
+        ('dtype', args.dtype in (None, *_DTYPES), one_dtype),
+        ('temperature', args.temperature > 0, 'a number above 0'),
+        ('dropout', _is_probability(args.dropout), probability),
+        ('lora_dropout', _is_probability(args.lora_dropout), probability),
+        ('lora_r', args.lora_r > 0, 'a number above 0'),
+        ('lora_alpha', args.lora_alpha > 0, 'a number above 0'),
+        (
+            'load_in_8bit',
+            not (args.load_in_4bit and args.load_in_8bit),
+            'at most one of load_in_4bit and load_in_8bit',
+        ),
+        (
+            'bnb_4bit_quant_type',
+            not args.load_in_4bit or args.bnb_4bit_quant_type in ('nf4', 'fp4'),
+            'nf4 or fp4',
+        ),
+    ]
+    return {name: expected for name, is_possible, expected in checks if not is_possible}
+
+# %% ../../nbs/210_modeling.arguments.ipynb #e346b840
 @patch
-def _check(self: ModelArguments):
-    if self.load_in_4bit and self.load_in_8bit:
-        _bad('load_in_8bit', True, 'at most one of load_in_4bit and load_in_8bit')
-    if not self.temperature > 0:
-        _bad('temperature', self.temperature, 'a number above 0')
-    for name in ('dropout', 'lora_dropout'):
-        value = getattr(self, name)
-        if value is not None and not 0 <= value < 1:
-            _bad(name, value, 'a probability, 0 or more and less than 1')
-    for name in ('lora_r', 'lora_alpha'):
-        if getattr(self, name) <= 0:
-            _bad(name, getattr(self, name), 'a number above 0')
-    if self.load_in_4bit and self.bnb_4bit_quant_type not in ('nf4', 'fp4'):
-        _bad('bnb_4bit_quant_type', self.bnb_4bit_quant_type, 'nf4 or fp4')
+def validate(self: ModelArguments) -> None:
+    "Raise one `ConfigError` that lists every impossible value"
+    problems = [
+        f'{name}={getattr(self, name)!r} is not possible: expected {expected}'
+        for name, expected in _impossible_fields(self).items()
+    ]
+    if problems:
+        raise ConfigError('; '.join(problems), where='ModelArguments')
 
 # %% ../../nbs/210_modeling.arguments.ipynb #6213dbd8
 @patch
 def updated(
     self: ModelArguments,
-    **changes,  # fields and their new values
+    **changes: Any,  # fields and their new values
 ) -> ModelArguments:
     "A copy with some fields changed; the original stays as it is"
-    unknown = sorted(set(changes) - {*self.to_dict()})
+    known = self.to_dict()
+    unknown = sorted(changes.keys() - known.keys())
     if unknown:
-        raise DataError(
+        raise ConfigError(
             f'no field is called {unknown[0]!r}',
             where='ModelArguments',
-            expected=f'one of {", ".join(self.to_dict())}',
+            expected=f'one of {", ".join(known)}',
         )
-    if len(both := {'dtype', 'torch_dtype'} & set(changes)) == 1:
-        changes |= dict.fromkeys(('dtype', 'torch_dtype'), changes[both.pop()])
-    return ModelArguments(**{**self.to_dict(), **changes})
-
-# %% ../../nbs/210_modeling.arguments.ipynb #7aa3aea2
-@patch
-def _repr_html_(self: ModelArguments) -> str:
-    return summarize_settings(self).html
-
-
-@patch
-def to_dict(self: ModelArguments) -> dict:
-    "All fields as plain values"
-    return asdict(self)
+    if ('dtype' in changes) != ('torch_dtype' in changes):
+        dtype = changes.get('dtype', changes.get('torch_dtype'))
+        changes |= {'dtype': dtype, 'torch_dtype': dtype}
+    return ModelArguments(**{**known, **changes})

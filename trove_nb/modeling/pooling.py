@@ -17,9 +17,11 @@ def mean_pooling(
     attention_mask: Tensor,  # [B, L], 1 for tokens, 0 for padding
 ) -> Tensor:
     "Mean over tokens, [B, D]"
-    wide = torch.promote_types(hidden.dtype, torch.float32)
+    sum_dtype = torch.promote_types(hidden.dtype, torch.float32)
     weights = attention_mask.unsqueeze(-1).to(hidden.dtype)  # [B, L, 1]
-    return ((hidden * weights).sum(1, dtype=wide) / weights.sum(1, dtype=wide).clamp(min=1)).to(hidden.dtype)
+    total = (hidden * weights).sum(1, dtype=sum_dtype)  # [B, D]
+    n_tokens = weights.sum(1, dtype=sum_dtype).clamp(min=1)  # [B, 1]
+    return (total / n_tokens).to(hidden.dtype)
 
 # %% ../../nbs/220_modeling.pooling.ipynb #0e88a529
 def first_token_pooling(

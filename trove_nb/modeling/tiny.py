@@ -8,30 +8,44 @@ __all__ = ['tiny_encoder']
 # %% ../../nbs/200_modeling.tiny.ipynb #4637f75b
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoModel, BertConfig, LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast
 
+from ..core.errors import ConfigError
+
 # %% ../../nbs/200_modeling.tiny.ipynb #634e6b38
-def _wordpiece(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+_BERT_SPECIAL_TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+
+
+def _wordpiece_vocabulary(counts: Counter[str]) -> list[str]:
+    "Special tokens, characters, continuations and words; a piece's place is its number"
+    characters = sorted(set(''.join(counts)))
+    continuations = [f'##{character}' for character in characters]
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    return list(dict.fromkeys([*_BERT_SPECIAL_TOKENS, *characters, *continuations, *words]))
+
+# %% ../../nbs/200_modeling.tiny.ipynb #00aac0fe
+def _wordpiece_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    "BERT's tokenizer with a vocabulary from the texts"
     tok = Tokenizer(models.WordPiece(unk_token='[UNK]'))
     tok.normalizer = normalizers.BertNormalizer(lowercase=True)
     tok.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tok.decoder = decoders.WordPiece()
-    words = Counter(
-        w for text in texts for w, _ in tok.pre_tokenizer.pre_tokenize_str(tok.normalizer.normalize_str(text))
-    )
-    chars = sorted({c for w in words for c in w})
-    common = sorted(words, key=lambda w: (-words[w], w))
-    special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
-    pieces = list(dict.fromkeys(special + chars + [f'##{c}' for c in chars] + common))[:vocab_size]
-    tok.model = models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token='[UNK]')
+    counts = Counter()
+    for text in texts:
+        words = tok.pre_tokenizer.pre_tokenize_str(tok.normalizer.normalize_str(text))
+        counts.update(word for word, _ in words)
+    pieces = _wordpiece_vocabulary(counts)[:vocab_size]
+    numbers = {piece: i for i, piece in enumerate(pieces)}
+    tok.model = models.WordPiece(numbers, unk_token='[UNK]')
     tok.post_processor = processors.TemplateProcessing(
         single='[CLS] $A [SEP]',
         pair='[CLS] $A [SEP] $B:1 [SEP]:1',
-        special_tokens=[(o, tok.token_to_id(o)) for o in ('[CLS]', '[SEP]')],
+        special_tokens=[('[CLS]', numbers['[CLS]']), ('[SEP]', numbers['[SEP]'])],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tok,
@@ -43,8 +57,9 @@ def _wordpiece(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
         eos_token='[SEP]',
     )
 
-# %% ../../nbs/200_modeling.tiny.ipynb #00aac0fe
-def _bytelevel(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+# %% ../../nbs/200_modeling.tiny.ipynb #13065176
+def _byte_level_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    "A byte-level BPE trained on the texts; it appends no end token, and pads with it"
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tok.decoder = decoders.ByteLevel()
@@ -57,8 +72,11 @@ def _bytelevel(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
     tok.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tok, bos_token='<s>', eos_token='</s>', pad_token='</s>')
 
-# %% ../../nbs/200_modeling.tiny.ipynb #13065176
-def _bert_config(tokenizer, hidden_size, num_layers, dropout, max_length) -> PretrainedConfig:
+# %% ../../nbs/200_modeling.tiny.ipynb #6e7fe3a7
+def _bert_config(
+    tokenizer: PreTrainedTokenizerFast, hidden_size: int, num_layers: int, dropout: float, max_length: int
+) -> PretrainedConfig:
+    "BERT with two attention heads"
     return BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -73,7 +91,10 @@ def _bert_config(tokenizer, hidden_size, num_layers, dropout, max_length) -> Pre
     )
 
 
-def _llama_config(tokenizer, hidden_size, num_layers, dropout, max_length) -> PretrainedConfig:
+def _llama_config(
+    tokenizer: PreTrainedTokenizerFast, hidden_size: int, num_layers: int, dropout: float, max_length: int
+) -> PretrainedConfig:
+    "LLaMA with two attention heads, each with keys and values of its own"
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -88,35 +109,50 @@ def _llama_config(tokenizer, hidden_size, num_layers, dropout, max_length) -> Pr
         pad_token_id=tokenizer.pad_token_id,
     )
 
+# %% ../../nbs/200_modeling.tiny.ipynb #eeefd94f
+@dataclass(frozen=True)
+class _EncoderKind:
+    "How the encoders of one family are made"
 
-_KINDS: dict[
-    str, tuple[Callable, Callable, int]
-] = {  # kind -> tokenizer, configuration, least size of the vocabulary
-    'bert': (_wordpiece, _bert_config, 5),
-    'llama': (_bytelevel, _llama_config, 258),
+    make_tokenizer: Callable[[list[str], int], PreTrainedTokenizerFast]
+    make_config: Callable[..., PretrainedConfig]
+    min_vocab_size: int
+
+
+_ENCODER_KINDS = {
+    'bert': _EncoderKind(_wordpiece_tokenizer, _bert_config, min_vocab_size=5),
+    'llama': _EncoderKind(_byte_level_tokenizer, _llama_config, min_vocab_size=258),
 }
 
-# %% ../../nbs/200_modeling.tiny.ipynb #eeefd94f
+# %% ../../nbs/200_modeling.tiny.ipynb #ac584cdd
 def tiny_encoder(
     folder: str | Path,  # where to write; made if missing
-    texts: Iterable[str],  # what the tokenizer is trained on
+    texts: Iterable[str],  # what the tokenizer learns from
     hidden_size: int = 32,  # dimension of the vectors
     num_layers: int = 2,  # Transformer layers
-    vocab_size: int = 512,  # at most; a small text yields fewer. At least 258 for `llama`, whose alphabet is all bytes
+    vocab_size: int = 512,  # at most; few texts yield fewer. At least 5 for `bert` and 258 for `llama`
     kind: str = 'bert',  # `bert` or `llama`
     dropout: float = 0.0,  # probability; 0 makes training runs comparable
-    max_length: int = 128,  # positions, in tokens
-    seed: int = 0,  # of the weights
+    max_length: int = 128,  # longest text, in tokens
+    seed: int = 0,  # of the random weights
 ) -> Path:
     "Write config, safetensors weights and a fast tokenizer; return the folder"
-    if kind not in _KINDS:
-        raise ValueError(f'no tiny encoder is called {kind!r}: choose from {", ".join(_KINDS)}')
-    make_tokenizer, make_config, least = _KINDS[kind]
-    if vocab_size < least:
-        raise ValueError(f'vocab_size={vocab_size} is too small: kind={kind!r} needs at least {least}')
-    tokenizer = make_tokenizer(list(texts), vocab_size)
+    if kind not in _ENCODER_KINDS:
+        raise ConfigError(
+            f'no tiny encoder is called {kind!r}',
+            where='kind',
+            expected=f'one of {", ".join(_ENCODER_KINDS)}',
+        )
+    family = _ENCODER_KINDS[kind]
+    if vocab_size < family.min_vocab_size:
+        raise ConfigError(
+            f'a vocabulary of {vocab_size} tokens is too small',
+            where='vocab_size',
+            expected=f'at least {family.min_vocab_size} for kind={kind!r}',
+        )
+    tokenizer = family.make_tokenizer(list(texts), vocab_size)
     tokenizer.model_max_length = max_length
-    config = make_config(tokenizer, hidden_size, num_layers, dropout, max_length)
+    config = family.make_config(tokenizer, hidden_size, num_layers, dropout, max_length)
     config.initializer_range = 0.2
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
