@@ -448,7 +448,7 @@ if __name__ == '__main__':
     if args.work:
         work(args)
     else:
-        ours_root = args.is_builtin.resolve()
+        ours_root = args.ours.resolve()
         if args.quick:
             quick = dict(collections=['small'], repeats=1, seconds=0.5, loader_items=200, hold_items=200)
             vars(args).update(quick, processes=2)
